@@ -1,0 +1,413 @@
+"""People, their keys and quotas, and the books: one row per call, one per attempt, one per day and dimension."""
+
+import uuid
+
+from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from providers.models import name_validator
+from routing.models import CaptureMode, Policy
+
+
+class Team(models.Model):
+    """A group of people whose usage is reported and limited together."""
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    cost_center = models.CharField(_("cost center"), max_length=60, blank=True)
+    parent = models.ForeignKey(
+        "self", models.PROTECT, related_name="children", null=True, blank=True, verbose_name=_("parent team")
+    )
+    lead = models.ForeignKey(
+        "User", models.PROTECT, related_name="led_teams", null=True, blank=True, verbose_name=_("lead")
+    )
+    policy = models.ForeignKey(
+        Policy, models.PROTECT, related_name="teams", null=True, blank=True, verbose_name=_("policy")
+    )
+    is_active = models.BooleanField(_("active"), default=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("team")
+        verbose_name_plural = _("teams")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class User(AbstractUser):
+    """A person. Deactivated, never deleted: the books keep the name."""
+
+    team = models.ForeignKey(
+        Team, models.PROTECT, related_name="members", null=True, blank=True, verbose_name=_("team")
+    )
+    policy = models.ForeignKey(
+        Policy, models.PROTECT, related_name="users", null=True, blank=True, verbose_name=_("policy")
+    )
+    must_change_password = models.BooleanField(
+        _("must change the password"), default=False, help_text=_("No page answers before the password is changed.")
+    )
+    language = models.CharField(_("language"), max_length=10, blank=True)
+    time_zone = models.CharField(_("time zone"), max_length=60, blank=True)
+
+    class Meta(AbstractUser.Meta):  # type: ignore[name-defined,misc]
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
+        ordering = ["username"]
+
+
+class ApiKey(models.Model):
+    """A personal key. Only its first characters and a keyed digest are stored (accounts/keys.py)."""
+
+    user = models.ForeignKey(User, models.PROTECT, related_name="api_keys", verbose_name=_("owner"))
+    name = models.CharField(_("name"), max_length=60, validators=[name_validator])
+    prefix = models.CharField(_("begins with"), max_length=16, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    policy = models.ForeignKey(
+        Policy, models.PROTECT, related_name="api_keys", null=True, blank=True, verbose_name=_("policy")
+    )
+    allowed_models = models.JSONField(
+        _("allowed models"),
+        default=list,
+        blank=True,
+        help_text=_("JSON list of patterns, e.g. main/*, claude-haiku-*. Empty: all."),
+    )
+    capture = models.CharField(
+        _("capture"), max_length=10, choices=CaptureMode.choices, blank=True, help_text=_("Empty: as in the policy.")
+    )
+    max_concurrency = models.PositiveIntegerField(
+        _("calls at the same time"), null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    note = models.CharField(_("note"), max_length=200, blank=True)
+    is_active = models.BooleanField(_("active"), default=True)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
+        ordering = ["user__username", "name"]
+        constraints = [models.UniqueConstraint("user", "name", name="accounts_apikey_unique_name")]
+
+    def __str__(self) -> str:
+        return f"{self.user}/{self.name}"
+
+
+class Quota(models.Model):
+    """A limit on what a team, a user or a key may use in a window of time."""
+
+    class Unit(models.TextChoices):
+        COST = "cost", _("cost")
+        TOKENS = "tokens", _("tokens")
+        REQUESTS = "requests", _("requests")
+
+    class Window(models.TextChoices):
+        MINUTE = "minute", _("minute")
+        FIVE_HOURS = "5h", _("5 hours")
+        DAY = "day", _("day")
+        WEEK = "week", _("week")
+        MONTH = "month", _("month")
+        TOTAL = "total", _("total")
+
+    class Action(models.TextChoices):
+        BLOCK = "block", _("refuse")
+        WARN = "warn", _("warn")
+        DOWNGRADE = "downgrade", _("use a cheaper route")
+
+    team = models.ForeignKey(
+        Team, models.PROTECT, related_name="quotas", null=True, blank=True, verbose_name=_("team")
+    )
+    user = models.ForeignKey(
+        User, models.PROTECT, related_name="quotas", null=True, blank=True, verbose_name=_("user")
+    )
+    key = models.ForeignKey(
+        ApiKey, models.PROTECT, related_name="quotas", null=True, blank=True, verbose_name=_("key")
+    )
+    unit = models.CharField(_("unit"), max_length=10, choices=Unit.choices)
+    window = models.CharField(_("window"), max_length=10, choices=Window.choices)
+    limit = models.DecimalField(_("limit"), max_digits=20, decimal_places=6, validators=[MinValueValidator(0)])
+    currency = models.CharField(
+        _("currency"), max_length=3, blank=True, default="USD", help_text=_("Of a limit on cost.")
+    )
+    action = models.CharField(_("action"), max_length=10, choices=Action.choices, default=Action.BLOCK)
+    is_active = models.BooleanField(_("active"), default=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("quota")
+        verbose_name_plural = _("quotas")
+        ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(team__isnull=False, user__isnull=True, key__isnull=True)
+                | Q(team__isnull=True, user__isnull=False, key__isnull=True)
+                | Q(team__isnull=True, user__isnull=True, key__isnull=False),
+                name="accounts_quota_one_subject",
+            ),
+            models.CheckConstraint(condition=Q(limit__gte=0), name="accounts_quota_limit_not_negative"),
+            models.UniqueConstraint(
+                Coalesce("team", 0),
+                Coalesce("user", 0),
+                Coalesce("key", 0),
+                "unit",
+                "window",
+                "currency",
+                name="accounts_quota_unique_per_subject",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        amount = f"{self.limit.normalize():f}"
+        what = f"{amount} {self.currency}" if self.unit == self.Unit.COST else f"{amount} {self.unit}"
+        return f"{self.subject_name()}: {what} / {self.window}"
+
+    def subject_name(self) -> str:
+        """Return the subject as a configuration file writes it."""
+        if self.team_id is not None:
+            return f"team {self.team}"
+        if self.user_id is not None:
+            return f"user {self.user}"
+        return f"key {self.key}"
+
+    def clean(self) -> None:
+        if sum(subject is not None for subject in (self.team_id, self.user_id, self.key_id)) != 1:
+            raise ValidationError(_("Choose one of team, user and key."))
+        if self.action == self.Action.DOWNGRADE:
+            raise ValidationError({"action": _("Downgrading is not available in this version.")})
+
+
+class QuotaWindow(models.Model):
+    """What was used of a quota in one window, and what running calls have reserved of it."""
+
+    quota = models.ForeignKey(Quota, models.PROTECT, related_name="windows", verbose_name=_("quota"))
+    starts_at = models.DateTimeField(_("starts"))
+    ends_at = models.DateTimeField(_("ends"), null=True, blank=True, help_text=_("Empty: never."))
+    used = models.DecimalField(_("used"), max_digits=24, decimal_places=10, default=0)
+    reserved = models.DecimalField(_("reserved"), max_digits=24, decimal_places=10, default=0)
+
+    class Meta:
+        verbose_name = _("quota window")
+        verbose_name_plural = _("quota windows")
+        ordering = ["-starts_at"]
+        constraints = [
+            # Also the look-up of a window by the ledger.
+            models.UniqueConstraint("quota", "starts_at", name="accounts_quotawindow_unique_start"),
+            models.CheckConstraint(condition=Q(used__gte=0), name="accounts_quotawindow_used_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quota} @ {self.starts_at:%Y-%m-%d %H:%M}"
+
+
+class Worker(models.Model):
+    """A serving process. One whose heartbeat stops has died, and the reaper closes its calls."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    host = models.CharField(_("host"), max_length=255)
+    pid = models.PositiveIntegerField(_("process id"))
+    started_at = models.DateTimeField(_("started"), default=timezone.now)
+    heartbeat_at = models.DateTimeField(_("last heartbeat"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+        ordering = ["-started_at"]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+class CallRecord(models.Model):
+    """One call: written as running before the upstream is asked, settled exactly once. Corrections are new rows.
+
+    Names stand beside or instead of keys, so a report of the past never changes when something is renamed.
+    """
+
+    class Status(models.TextChoices):
+        RUNNING = "running", _("running")
+        OK = "ok", _("ok")
+        FAILED = "failed", _("failed")
+        CANCELLED = "cancelled", _("cancelled by the client")
+        LOST = "lost", _("lost with its worker")
+
+    class CostSource(models.TextChoices):
+        UPSTREAM = "upstream", _("reported by the platform")
+        PRICE = "price", _("price list of the administrator")
+        BUNDLED = "bundled", _("bundled price list")
+        CATALOGUE = "catalogue", _("price catalogue")
+        FREE = "free", _("local model")
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    key = models.ForeignKey(ApiKey, models.PROTECT, related_name="calls", verbose_name=_("key"))
+    user = models.ForeignKey(User, models.PROTECT, related_name="calls", verbose_name=_("user"))
+    team = models.ForeignKey(Team, models.PROTECT, related_name="calls", null=True, verbose_name=_("team"))
+    worker_id = models.UUIDField(_("worker"), null=True)
+
+    requested_model = models.CharField(_("requested model"), max_length=200)
+    kind = models.CharField(_("kind"), max_length=20, default="main")
+    wire_format = models.CharField(_("client's wire format"), max_length=10, default="anthropic")
+    streamed = models.BooleanField(_("streamed"), default=False)
+    session_id = models.CharField(_("session"), max_length=100, blank=True)
+    agent_id = models.CharField(_("agent"), max_length=100, blank=True)
+    user_agent = models.CharField(_("client program"), max_length=200, blank=True)
+    request_bytes = models.PositiveIntegerField(_("request size (bytes)"), default=0)
+    dropped_fields = models.JSONField(_("fields not forwarded"), default=list)
+
+    policy_name = models.CharField(_("policy"), max_length=60, blank=True)
+    route_name = models.CharField(_("route"), max_length=60, blank=True)
+    scene_name = models.CharField(_("scene"), max_length=50, blank=True)
+    provider_name = models.CharField(_("provider"), max_length=60, blank=True)
+    model_name = models.CharField(_("model"), max_length=200, blank=True)
+    decision = models.JSONField(_("decision"), default=dict)
+
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.RUNNING)
+    http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True)
+    error_kind = models.CharField(_("error kind"), max_length=30, blank=True)
+    error_message = models.CharField(_("error"), max_length=500, blank=True)
+    stop_reason = models.CharField(_("stop reason"), max_length=40, blank=True)
+    upstream_request_id = models.CharField(_("upstream request id"), max_length=120, blank=True)
+
+    input_tokens = models.PositiveBigIntegerField(_("input tokens"), default=0)
+    output_tokens = models.PositiveBigIntegerField(_("output tokens"), default=0)
+    cache_read_tokens = models.PositiveBigIntegerField(_("cache read tokens"), default=0)
+    cache_write_tokens = models.PositiveBigIntegerField(_("cache write tokens"), default=0)
+    thinking_tokens = models.PositiveBigIntegerField(
+        _("thinking tokens"), default=0, help_text=_("Part of the output tokens.")
+    )
+    usage_is_estimated = models.BooleanField(_("usage is estimated"), default=False)
+    cost = models.DecimalField(_("cost"), max_digits=20, decimal_places=10, null=True)
+    currency = models.CharField(_("currency"), max_length=3, blank=True)
+    cost_source = models.CharField(_("cost source"), max_length=10, choices=CostSource.choices, blank=True)
+    reference_cost = models.DecimalField(
+        _("cost on the reference model"), max_digits=20, decimal_places=10, null=True
+    )
+    reference_currency = models.CharField(_("currency of the reference"), max_length=3, blank=True)
+    # What the call holds of its quotas while it runs: {"requests": 1, "tokens": n, "cost": {"USD": "0.1"},
+    # "windows": [quota window ids]}.
+    reservation = models.JSONField(_("reservation"), default=dict)
+
+    started_at = models.DateTimeField(_("started"))
+    settled_at = models.DateTimeField(_("settled"), null=True)
+    ttft_ms = models.PositiveIntegerField(_("time to first token (ms)"), null=True)
+    duration_ms = models.PositiveIntegerField(_("duration (ms)"), null=True)
+
+    class Meta:
+        verbose_name = _("call")
+        verbose_name_plural = _("calls")
+        ordering = ["-started_at"]
+        indexes = [
+            # The newest calls of all, of a user, of a key: the admin's lists and every "one person's month" report.
+            models.Index(F("started_at").desc(), name="accounts_call_newest"),
+            models.Index(F("user"), F("started_at").desc(), name="accounts_call_user_newest"),
+            models.Index(F("key"), F("started_at").desc(), name="accounts_call_key_newest"),
+            # A team's month, and the opening balance of a new team quota.
+            models.Index(F("team"), F("started_at").desc(), name="accounts_call_team_newest"),
+            # Calls in progress: the reaper's and the concurrency cap's look-up. Partial, so it stays tiny.
+            models.Index("worker_id", "key", condition=Q(status="running"), name="accounts_call_running"),
+            # All calls of one Claude Code session.
+            models.Index("session_id", condition=~Q(session_id=""), name="accounts_call_session"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status="running", settled_at__isnull=True)
+                | (~Q(status="running") & Q(settled_at__isnull=False)),
+                name="accounts_callrecord_settled_unless_running",
+            ),
+            models.CheckConstraint(
+                condition=Q(cost__isnull=True, currency="") | (Q(cost__isnull=False) & ~Q(currency="")),
+                name="accounts_callrecord_cost_has_currency",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.request_id
+
+    @property
+    def request_id(self) -> str:
+        """The id that the client sees in the header `request-id`."""
+        return f"req_{self.id.hex}"
+
+
+class Attempt(models.Model):
+    """One try of one target within a call."""
+
+    call = models.ForeignKey(CallRecord, models.CASCADE, related_name="attempts", verbose_name=_("call"))
+    position = models.PositiveSmallIntegerField(_("position"))
+    provider_name = models.CharField(_("provider"), max_length=60)
+    credential_name = models.CharField(_("credential"), max_length=60, blank=True)
+    model_name = models.CharField(_("model"), max_length=200)
+    outcome = models.CharField(_("outcome"), max_length=30, help_text=_("ok, or the kind of the error"))
+    http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True)
+    message = models.CharField(_("message"), max_length=500, blank=True)
+    started_at = models.DateTimeField(_("started"))
+    duration_ms = models.PositiveIntegerField(_("duration (ms)"))
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        ordering = ["call_id", "position"]
+        constraints = [models.UniqueConstraint("call", "position", name="accounts_attempt_unique_position")]
+
+    def __str__(self) -> str:
+        return f"{self.provider_name}/{self.model_name}: {self.outcome}"
+
+
+class UsageDaily(models.Model):
+    """The sum of the settled calls of one day of the business time zone, per dimension. Written with each settle."""
+
+    date = models.DateField(_("date"))
+    key = models.ForeignKey(ApiKey, models.PROTECT, related_name="daily_usage", verbose_name=_("key"))
+    user = models.ForeignKey(User, models.PROTECT, related_name="daily_usage", verbose_name=_("user"))
+    team = models.ForeignKey(Team, models.PROTECT, related_name="daily_usage", null=True, verbose_name=_("team"))
+    provider_name = models.CharField(_("provider"), max_length=60, blank=True)
+    model_name = models.CharField(_("model"), max_length=200, blank=True)
+    scene_name = models.CharField(_("scene"), max_length=50, blank=True)
+    kind = models.CharField(_("kind"), max_length=20, blank=True)
+    currency = models.CharField(_("currency"), max_length=3, blank=True)
+    calls = models.PositiveBigIntegerField(_("calls"), default=0)
+    failed_calls = models.PositiveBigIntegerField(_("failed calls"), default=0)
+    unpriced_calls = models.PositiveBigIntegerField(_("unpriced calls"), default=0)
+    estimated_calls = models.PositiveBigIntegerField(_("estimated calls"), default=0)
+    input_tokens = models.PositiveBigIntegerField(_("input tokens"), default=0)
+    output_tokens = models.PositiveBigIntegerField(_("output tokens"), default=0)
+    cache_read_tokens = models.PositiveBigIntegerField(_("cache read tokens"), default=0)
+    cache_write_tokens = models.PositiveBigIntegerField(_("cache write tokens"), default=0)
+    cost = models.DecimalField(_("cost"), max_digits=24, decimal_places=10, default=0)
+    reference_cost = models.DecimalField(
+        _("cost on the reference model"), max_digits=24, decimal_places=10, default=0
+    )
+
+    class Meta:
+        verbose_name = _("daily usage")
+        verbose_name_plural = _("daily usage")
+        ordering = ["-date"]
+        constraints = [
+            # The conflict target of the ledger's upsert. A team may be absent, and NULLs are distinct: hence COALESCE.
+            models.UniqueConstraint(
+                "date",
+                "key",
+                "user",
+                Coalesce("team", 0),
+                "provider_name",
+                "model_name",
+                "scene_name",
+                "kind",
+                "currency",
+                name="accounts_usagedaily_unique_dimension",
+            ),
+        ]
+        indexes = [
+            # One person's and one team's month.
+            models.Index("user", "date", name="accounts_usage_user_date"),
+            models.Index("team", "date", name="accounts_usage_team_date"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.date} {self.user}"

@@ -1,0 +1,228 @@
+"""Platforms, their credentials, models and prices."""
+
+from decimal import Decimal
+from typing import Any
+
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+# A provider's name is the part before the slash of a target, `provider/model`.
+name_validator = RegexValidator(
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", _("Use letters, digits, dot, hyphen and underscore, starting with a letter or digit.")
+)
+
+CAPABILITIES = ("tools", "vision", "pdf", "thinking")
+
+
+class ConfigVersion(models.Model):
+    """One row: the number that moves whenever a configuration row changes."""
+
+    number = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="providers_configversion_one_row")]
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+
+class Provider(models.Model):
+    """A platform account that answers calls: its address, wire format and timeouts."""
+
+    class Kind(models.TextChoices):
+        OPENAI_COMPATIBLE = "openai_compatible", _("OpenAI compatible")
+        ANTHROPIC_COMPATIBLE = "anthropic_compatible", _("Anthropic compatible")
+        DASHSCOPE = "dashscope", _("Alibaba DashScope")
+        OPENROUTER = "openrouter", "OpenRouter"
+        SILICONFLOW = "siliconflow", _("SiliconFlow")
+        OLLAMA = "ollama", "Ollama"
+        LMSTUDIO = "lmstudio", "LM Studio"
+
+    class WireFormat(models.TextChoices):
+        OPENAI = "openai", _("OpenAI Chat Completions")
+        ANTHROPIC = "anthropic", _("Anthropic Messages")
+
+    name = models.CharField(
+        _("name"), max_length=60, unique=True, validators=[name_validator], help_text=_("Targets are written name/model.")
+    )
+    kind = models.CharField(_("kind"), max_length=30, choices=Kind.choices)
+    base_url = models.URLField(
+        _("base URL"),
+        max_length=500,
+        blank=True,
+        help_text=_("Empty: the usual address of this kind. With or without a trailing /v1."),
+    )
+    wire_format = models.CharField(
+        _("wire format"), max_length=10, choices=WireFormat.choices, blank=True, help_text=_("Empty: the usual one of this kind.")
+    )
+    flags = models.JSONField(
+        _("dialect flags"), default=dict, blank=True, help_text=_("What differs from the dialect of this kind, as a JSON object.")
+    )
+    extra_headers = models.JSONField(
+        _("extra headers"), default=dict, blank=True, help_text=_("Sent with every call, as a JSON object of strings.")
+    )
+    connect_timeout_s = models.FloatField(_("connect timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)])
+    first_event_timeout_s = models.FloatField(
+        _("first event timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)]
+    )
+    idle_timeout_s = models.FloatField(_("idle timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)])
+    total_timeout_s = models.FloatField(_("total timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)])
+    allow_private_network = models.BooleanField(
+        _("allow private network"),
+        default=False,
+        help_text=_("Needed for loopback and private addresses, except for Ollama and LM Studio."),
+    )
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+    checked_at = models.DateTimeField(_("last tested"), null=True, blank=True, editable=False)
+    check_result = models.CharField(_("test result"), max_length=300, blank=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("provider")
+        verbose_name_plural = _("providers")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        from providers.presets import validate_provider
+
+        validate_provider(self)
+
+
+class Credential(models.Model):
+    """A secret of a provider account, encrypted at rest and never shown again."""
+
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="credentials", verbose_name=_("provider"))
+    name = models.CharField(_("name"), max_length=60, default="default")
+    encrypted_secret = models.TextField(_("secret"), editable=False)
+    last_four = models.CharField(_("last four characters"), max_length=4, blank=True, editable=False)
+    position = models.PositiveIntegerField(_("position"), default=0)
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("credential")
+        verbose_name_plural = _("credentials")
+        ordering = ["provider_id", "position", "pk"]
+        constraints = [
+            models.UniqueConstraint("provider", "name", name="providers_credential_unique_name"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} (…{self.last_four})" if self.last_four else self.name
+
+    def set_secret(self, secret: str) -> None:
+        """Encrypt `secret` into this row; the caller saves."""
+        from providers.encryption import encrypt
+
+        self.encrypted_secret = encrypt(secret)
+        # Of a short secret four characters would be too much of it.
+        self.last_four = secret[-4:] if len(secret) >= 12 else ""
+
+    def secret(self) -> str:
+        """Return the decrypted secret. Raises `providers.encryption.Undecryptable`."""
+        from providers.encryption import decrypt
+
+        return decrypt(self.encrypted_secret)
+
+
+class Model(models.Model):
+    """A model that a provider offers."""
+
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="models", verbose_name=_("provider"))
+    model_id = models.CharField(_("model id"), max_length=200, help_text=_("As the platform writes it."))
+    display_name = models.CharField(_("display name"), max_length=200, blank=True)
+    context_window = models.PositiveIntegerField(_("context window (tokens)"), null=True, blank=True)
+    max_output_tokens = models.PositiveIntegerField(_("output limit (tokens)"), null=True, blank=True)
+    capabilities = models.JSONField(
+        _("capabilities"),
+        null=True,
+        blank=True,
+        help_text=_('List of "tools", "vision", "pdf", "thinking". Empty: unknown, nothing is withheld.'),
+    )
+    flags = models.JSONField(
+        _("dialect flags"), default=dict, blank=True, help_text=_("What differs from the provider's dialect, as a JSON object.")
+    )
+    token_ratio = models.FloatField(
+        _("token ratio"), default=1.0, help_text=_("Real prompt tokens per estimated token, learned from calls.")
+    )
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+    is_manual = models.BooleanField(
+        _("entered by hand"), default=False, help_text=_("A refresh of the list leaves it alone.")
+    )
+    missing_since = models.DateTimeField(_("missing since"), null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("model")
+        verbose_name_plural = _("models")
+        ordering = ["provider__name", "model_id"]
+        constraints = [
+            models.UniqueConstraint("provider", "model_id", name="providers_model_unique_id"),
+            models.CheckConstraint(condition=Q(token_ratio__gt=0), name="providers_model_ratio_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider.name}/{self.model_id}"
+
+
+class Price(models.Model):
+    """What a model costs from a moment on, per million tokens. Appended, never changed, so history does not move."""
+
+    class Source(models.TextChoices):
+        ADMIN = "admin", _("entered by an administrator")
+        CONFIG = "config", _("configuration file")
+        BUNDLED = "bundled", _("bundled list")
+
+    model = models.ForeignKey(Model, models.CASCADE, related_name="prices", verbose_name=_("model"))
+    currency = models.CharField(_("currency"), max_length=3, validators=[RegexValidator(r"^[A-Z]{3}\Z")])
+    input_per_million = models.DecimalField(_("input"), max_digits=14, decimal_places=6)
+    output_per_million = models.DecimalField(_("output"), max_digits=14, decimal_places=6)
+    cache_read_per_million = models.DecimalField(
+        _("cache read"), max_digits=14, decimal_places=6, null=True, blank=True, help_text=_("Empty: as input.")
+    )
+    cache_write_per_million = models.DecimalField(
+        _("cache write"), max_digits=14, decimal_places=6, null=True, blank=True, help_text=_("Empty: as input.")
+    )
+    source = models.CharField(_("source"), max_length=10, choices=Source.choices, default=Source.ADMIN)
+    valid_from = models.DateTimeField(_("valid from"), default=timezone.now)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("price")
+        verbose_name_plural = _("prices")
+        ordering = ["model_id", "-valid_from"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(input_per_million__gte=0)
+                & Q(output_per_million__gte=0)
+                & (Q(cache_read_per_million__isnull=True) | Q(cache_read_per_million__gte=0))
+                & (Q(cache_write_per_million__isnull=True) | Q(cache_write_per_million__gte=0)),
+                name="providers_price_not_negative",
+            ),
+        ]
+        indexes = [
+            # The price in force: newest valid_from of one model that is not in the future.
+            models.Index(F("model"), F("valid_from").desc(), name="providers_price_in_force"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.currency} {self.input_per_million.normalize():f} / {self.output_per_million.normalize():f}"
+
+    def values(self) -> dict[str, Any]:
+        """Return the figures alone, for comparison with another price."""
+        return {
+            "currency": self.currency,
+            "input": Decimal(self.input_per_million),
+            "output": Decimal(self.output_per_million),
+            "cache_read": self.cache_read_per_million,
+            "cache_write": self.cache_write_per_million,
+        }

@@ -1,0 +1,64 @@
+"""A model that can be asked, with all that asking it takes: the frozen form of the rows, free of the ORM."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from providers.translation.dialect import Dialect
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to connect, to the first event, between chunks, of the whole call."""
+
+    connect_s: float
+    first_event_s: float
+    idle_s: float
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PriceList:
+    """Prices per million tokens, in `currency`."""
+
+    currency: str
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal
+    cache_write: Decimal
+    source: str  # a CallRecord.CostSource value
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A decrypted provider credential. Its value never shows in a repr."""
+
+    name: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One model of one provider."""
+
+    provider_name: str
+    kind: str  # a key of providers.presets.PRESETS
+    wire_format: str  # "openai" | "anthropic"
+    base_url: str  # normalised: without a trailing slash (see providers.presets.endpoint)
+    secrets: tuple[Secret, ...]  # in order of use; empty for platforms without authentication
+    model_id: str
+    timeouts: Timeouts
+    dialect: Dialect
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    capabilities: frozenset[str] | None = None  # None: unknown, nothing is withheld
+    price: PriceList | None = None
+    token_ratio: float = 1.0
+    allow_private_network: bool = False
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    model_pk: int = 0
+
+    @property
+    def name(self) -> str:
+        """`provider/model`, as configuration files and clients write it."""
+        return f"{self.provider_name}/{self.model_id}"

@@ -1,0 +1,44 @@
+"""What an OpenAI-compatible platform takes and gives that others do not: one frozen row per dialect.
+
+A preset (providers/presets.py) names its differences from these conservative defaults; a provider's and a model's
+`flags` override single fields.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The dialect of one platform or model. The names are those of the configuration file's `flags`."""
+
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    stream_options: bool = True
+    sampling: bool = True  # temperature and top_p are accepted
+    top_k: bool = False
+    stop: bool = True
+    thinking_dialect: Literal[
+        "none", "openai", "openrouter", "dashscope", "siliconflow", "template", "deepseek", "ollama"
+    ] = "none"
+    reasoning_replay: Literal["drop", "reasoning_content", "reasoning", "reasoning_details"] = "drop"
+    think_tags: bool = False  # reasoning may come as <think>…</think> at the very start of the content
+    forced_tools: bool = True  # tool_choice "required" or a named function works
+    parallel_tool_calls: bool = True  # the parameter is accepted
+    tool_images: Literal["inline", "hoist"] = "hoist"
+    vision: bool = True
+    pdf: bool = False
+    system_mid: Literal["preserve", "fold"] = "fold"
+    cache_control: bool = False
+    tool_id: Literal["any", "openai40", "mistral9", "alnum64"] = "any"
+    tool_name_max: int = 64
+    schema_sanitizer: Literal["none", "gemini", "llama"] = "none"
+    json_schema: bool = True  # response_format json_schema works; else the schema goes into the system prompt
+    strict_json: bool = False  # "strict": true is understood
+    buffer_tool_args: bool = False  # hold a call's arguments until complete and repair them
+    tool_text_parser: bool = False  # calls leaked as <tool_call> text are parsed
+    no_empty_tool: bool = False  # an empty tool result is rejected
+    null_content: Literal["", None] = None  # content of an assistant message that holds only calls
+    prefill: bool = False  # a trailing assistant message is continued
+    lenient_eof: bool = False  # the end of the body without finish_reason and [DONE] is a normal end
+    reasoning_excluded: bool = False  # completion_tokens does not contain the reasoning tokens
+    content_filter_as: Literal["refusal", "end_turn"] = "refusal"
