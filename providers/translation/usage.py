@@ -1,7 +1,12 @@
 """Token usage: OpenAI's overlapping counters to Anthropic's disjoint ones (reference: Chat Completions `usage`)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+# More than any call can use: a larger number is a broken counter, and would not fit the books.
+_MAX_TOKENS = 2**40
 
 
 @dataclass(slots=True)
@@ -18,3 +23,155 @@ class Usage:
     thinking_tokens: int = 0
     cost: Decimal | None = None
     is_estimated: bool = False
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The whole prompt: what OpenAI calls `prompt_tokens`."""
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+
+def from_openai(usage: Any, *, reasoning_excluded: bool = False) -> Usage | None:
+    """Return the usage of a Chat Completions answer, or None when it says nothing (no object, or only zeros).
+
+    Cached tokens: `prompt_tokens_details.cached_tokens` (OpenAI), `prompt_cache_hit_tokens` (DeepSeek),
+    `cached_tokens` (Kimi), `cache_read_input_tokens` (relays of Anthropic). `prompt_tokens` contains them, except
+    where they exceed it: such an upstream already counts disjointly. With `reasoning_excluded`, `completion_tokens`
+    lacks the reasoning tokens.
+    """
+    if not isinstance(usage, dict):
+        return None
+    prompt = _first(usage, ("prompt_tokens", "input_tokens"))
+    output = _first(usage, ("completion_tokens", "output_tokens"))
+    prompt_details = _details(usage, ("prompt_tokens_details", "input_tokens_details"))
+    cached = _first(prompt_details, ("cached_tokens",)) or _first(
+        usage, ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")
+    )
+    write_names = (
+        "cache_write_tokens",
+        "cache_creation_tokens",
+        "cached_creation_tokens",
+        "cache_creation_input_tokens",
+    )
+    written = _first(prompt_details, write_names) or _first(usage, write_names)
+    thinking = _first(
+        _details(usage, ("completion_tokens_details", "output_tokens_details")), ("reasoning_tokens", "thinking_tokens")
+    ) or _first(usage, ("reasoning_tokens",))
+    if not output:
+        output = max(_count(usage.get("total_tokens")) - prompt, 0) if prompt else 0
+    if reasoning_excluded:
+        output += thinking
+    cost = _cost(usage.get("cost"))
+    if not (prompt or output or cached or written):
+        return None
+    is_disjoint = cached + written > prompt
+    return Usage(
+        input_tokens=prompt if is_disjoint else prompt - cached - written,
+        output_tokens=output,
+        cache_read_tokens=cached,
+        cache_write_tokens=written,
+        thinking_tokens=min(thinking, output),
+        cost=cost,
+    )
+
+
+def combine(earlier: Usage | None, later: Usage) -> Usage:
+    """Return `later`, with the sides that it leaves at zero taken from `earlier`.
+
+    Upstreams report usage once, on every chunk with growing numbers (vLLM, xAI), or the prompt first and the output
+    last.
+    """
+    if earlier is None:
+        return later
+    if not later.prompt_tokens:
+        later.input_tokens = earlier.input_tokens
+        later.cache_read_tokens = earlier.cache_read_tokens
+        later.cache_write_tokens = earlier.cache_write_tokens
+    if not later.output_tokens:
+        later.output_tokens = earlier.output_tokens
+        later.thinking_tokens = earlier.thinking_tokens
+    if later.cost is None:
+        later.cost = earlier.cost
+    return later
+
+
+def to_anthropic(usage: Usage) -> dict[str, Any]:
+    """Return the `usage` object of a message and of `message_delta`.
+
+    `input_tokens` is at least 1: Claude Code keeps the estimate of `message_start` when it finds 0 (version 2.1.330),
+    and a fully cached prompt has 0.
+    """
+    answer: dict[str, Any] = {
+        "input_tokens": max(usage.input_tokens, 1),
+        "cache_creation_input_tokens": usage.cache_write_tokens,
+        "cache_read_input_tokens": usage.cache_read_tokens,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.cache_write_tokens,
+            "ephemeral_1h_input_tokens": 0,
+        },
+        "output_tokens": usage.output_tokens,
+        "service_tier": "standard",
+    }
+    if usage.thinking_tokens:
+        answer["output_tokens_details"] = {"thinking_tokens": usage.thinking_tokens}
+    return answer
+
+
+def from_anthropic(usage: Any) -> Usage:
+    """Return the usage of an Anthropic message; what is missing or no number counts 0."""
+    result = Usage()
+    merge_anthropic(result, usage)
+    return result
+
+
+def merge_anthropic(into: Usage, usage: Any) -> None:
+    """Take the larger of each counter: `message_delta` repeats, completes or leaves out those of `message_start`."""
+    if not isinstance(usage, dict):
+        return
+    into.input_tokens = max(into.input_tokens, _count(usage.get("input_tokens")))
+    into.output_tokens = max(into.output_tokens, _count(usage.get("output_tokens")))
+    into.cache_read_tokens = max(into.cache_read_tokens, _count(usage.get("cache_read_input_tokens")))
+    into.cache_write_tokens = max(into.cache_write_tokens, _count(usage.get("cache_creation_input_tokens")))
+    details = _details(usage, ("output_tokens_details",))
+    into.thinking_tokens = max(into.thinking_tokens, _count(details.get("thinking_tokens")))
+    cost = _cost(usage.get("cost"))
+    if cost is not None:
+        into.cost = cost
+
+
+def _first(source: dict[str, Any], names: Iterable[str]) -> int:
+    """Return the first positive count among the named members."""
+    for name in names:
+        count = _count(source.get(name))
+        if count:
+            return count
+    return 0
+
+
+def _details(usage: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    for name in names:
+        details = usage.get(name)
+        if isinstance(details, dict):
+            return details
+    return {}
+
+
+def _count(value: Any) -> int:
+    """Return a token count; numbers in strings and whole floats occur, anything else is 0."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 14:
+        value = int(value)
+    if isinstance(value, float) and 0 <= value <= _MAX_TOKENS:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_TOKENS:
+        return 0
+    return value
+
+
+def _cost(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        cost = Decimal(str(value))
+    except (InvalidOperation, ValueError):
+        return None
+    # The upper bound keeps a broken number ("1e999") out of the books.
+    return cost if cost.is_finite() and 0 <= cost < 1_000_000 else None
