@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 # A provider's name is the part before the slash of a target, `provider/model`.
 name_validator = RegexValidator(
-    r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", _("Use letters, digits, dot, hyphen and underscore, starting with a letter or digit.")
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z",
+    _("Use letters, digits, dot, hyphen, underscore; start with a letter or digit."),
 )
 
 CAPABILITIES = ("tools", "vision", "pdf", "thinking")
@@ -46,7 +47,11 @@ class Provider(models.Model):
         ANTHROPIC = "anthropic", _("Anthropic Messages")
 
     name = models.CharField(
-        _("name"), max_length=60, unique=True, validators=[name_validator], help_text=_("Targets are written name/model.")
+        _("name"),
+        max_length=60,
+        unique=True,
+        validators=[name_validator],
+        help_text=_("Targets are written name/model."),
     )
     kind = models.CharField(_("kind"), max_length=30, choices=Kind.choices)
     base_url = models.URLField(
@@ -56,20 +61,33 @@ class Provider(models.Model):
         help_text=_("Empty: the usual address of this kind. With or without a trailing /v1."),
     )
     wire_format = models.CharField(
-        _("wire format"), max_length=10, choices=WireFormat.choices, blank=True, help_text=_("Empty: the usual one of this kind.")
+        _("wire format"),
+        max_length=10,
+        choices=WireFormat.choices,
+        blank=True,
+        help_text=_("Empty: the usual one of this kind."),
     )
     flags = models.JSONField(
-        _("dialect flags"), default=dict, blank=True, help_text=_("What differs from the dialect of this kind, as a JSON object.")
+        _("dialect flags"),
+        default=dict,
+        blank=True,
+        help_text=_("What differs from the dialect of this kind, as a JSON object."),
     )
     extra_headers = models.JSONField(
         _("extra headers"), default=dict, blank=True, help_text=_("Sent with every call, as a JSON object of strings.")
     )
-    connect_timeout_s = models.FloatField(_("connect timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)])
+    connect_timeout_s = models.FloatField(
+        _("connect timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)]
+    )
     first_event_timeout_s = models.FloatField(
         _("first event timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)]
     )
-    idle_timeout_s = models.FloatField(_("idle timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)])
-    total_timeout_s = models.FloatField(_("total timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)])
+    idle_timeout_s = models.FloatField(
+        _("idle timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)]
+    )
+    total_timeout_s = models.FloatField(
+        _("total timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)]
+    )
     allow_private_network = models.BooleanField(
         _("allow private network"),
         default=False,
@@ -148,7 +166,10 @@ class Model(models.Model):
         help_text=_('List of "tools", "vision", "pdf", "thinking". Empty: unknown, nothing is withheld.'),
     )
     flags = models.JSONField(
-        _("dialect flags"), default=dict, blank=True, help_text=_("What differs from the provider's dialect, as a JSON object.")
+        _("dialect flags"),
+        default=dict,
+        blank=True,
+        help_text=_("What differs from the provider's dialect, as a JSON object."),
     )
     token_ratio = models.FloatField(
         _("token ratio"), default=1.0, help_text=_("Real prompt tokens per estimated token, learned from calls.")

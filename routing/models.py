@@ -36,6 +36,10 @@ class Route(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def clean(self) -> None:
+        if self.order != self.Order.PRIORITY:
+            raise ValidationError({"order": _("Only the given order is available in this version.")})
+
 
 class RouteEntry(models.Model):
     """One target of a route."""
@@ -60,7 +64,9 @@ class Scene(models.Model):
 
     name = models.CharField(_("name"), max_length=50, unique=True, validators=[MinLengthValidator(2)])
     description = models.CharField(_("description"), max_length=500, validators=[MinLengthValidator(10)])
-    examples = models.JSONField(_("examples"), default=list, blank=True, help_text=_("Prompts of this kind, as a JSON list."))
+    examples = models.JSONField(
+        _("examples"), default=list, blank=True, help_text=_("Prompts of this kind, as a JSON list.")
+    )
     route = models.ForeignKey(Route, models.PROTECT, related_name="scenes", verbose_name=_("route"))
     is_default = models.BooleanField(_("default"), default=False)
     is_enabled = models.BooleanField(_("enabled"), default=True)

@@ -42,8 +42,15 @@ class Answer(Protocol):
     For any other client: await `message()`.
     """
 
-    usage: Usage  # live; estimated by the answer itself when the upstream reports none
-    stop_reason: str | None
+    @property
+    def usage(self) -> Usage: ...  # live; estimated by the answer itself when the upstream reports none
+
+    @property
+    def stop_reason(self) -> str | None: ...
+
+    @property
+    def is_empty(self) -> bool: ...  # ended without having said anything: worth another try
+
     status: int
     headers: list[tuple[str, str]]  # of the upstream, to be relayed; empty for translated answers
     upstream_request_id: str

@@ -1,0 +1,296 @@
+"""The process's HTTP client for all upstream calls, and the one place where its failures become `UpstreamError`.
+
+httpx is the interface, aiohttp the transport (httpx-aiohttp): a third of the CPU per stream. There are two clients
+with a pool each, one of which refuses private addresses.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
+from http.cookiejar import CookieJar
+from typing import Any, Literal
+
+import aiohttp
+import httpx
+from aiohttp.http_exceptions import HttpProcessingError
+from httpx_aiohttp import AiohttpTransport
+
+from providers.errors import ErrorKind, UpstreamError, one_line
+from providers.network import GuardedResolver, PrivateAddress, is_private_url
+from providers.target import Target
+
+# aiohttp's default of 100 starves held streams; each pool bounds what one process holds open.
+_MAX_CONNECTIONS = 1000
+_KEEPALIVE_S = 60.0
+# aiohttp's default of 8,190 bytes is less than what some gateways put into their headers.
+_MAX_HEADER_BYTES = 64 * 1024
+_WRITE_TIMEOUT_S = 60.0
+_MAX_ERROR_BODY_BYTES = 256 * 1024
+_ERROR_BODY_TIMEOUT_S = 10.0
+# How long a finished answer may take to end its body, so that its connection can be used again.
+_DRAIN_S = 0.25
+_HEADERS = {"user-agent": "Wolfgate", "accept-encoding": "identity"}
+
+# What httpx, and what aiohttp behind its back, raise when an upstream cannot be talked to.
+_TRANSPORT_ERRORS = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    aiohttp.ClientError,
+    HttpProcessingError,
+    OSError,
+    TimeoutError,
+)
+
+
+def make_transport(
+    library: Literal["aiohttp", "httpx"] = "aiohttp", *, allow_private: bool = False
+) -> httpx.AsyncBaseTransport:
+    """Return a transport with our limits. "httpx" (httpx's own, which has no guard of names) is for measurements."""
+    verify = httpx.create_ssl_context(trust_env=False)
+    limits = httpx.Limits(
+        max_connections=_MAX_CONNECTIONS, max_keepalive_connections=100, keepalive_expiry=_KEEPALIVE_S
+    )
+    if library == "httpx":
+        return httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=limits)
+    return AiohttpTransport(
+        verify=verify, trust_env=False, limits=limits, client=lambda: _session(verify, allow_private=allow_private)
+    )
+
+
+def _session(verify: ssl.SSLContext, *, allow_private: bool) -> aiohttp.ClientSession:
+    """Return a session of the running loop. The transport asks for it at its first call, once."""
+    connector = aiohttp.TCPConnector(
+        ssl=verify,
+        limit=_MAX_CONNECTIONS,
+        keepalive_timeout=_KEEPALIVE_S,
+        ttl_dns_cache=30,
+        resolver=None if allow_private else GuardedResolver(),
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        max_line_size=_MAX_HEADER_BYTES,
+        max_field_size=_MAX_HEADER_BYTES,
+    )
+
+
+class _NoCookies(CookieJar):
+    """Keeps nothing: one call's cookies are none of another's business."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None: ...
+
+    def add_cookie_header(self, request: Any) -> None: ...
+
+
+def _client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        transport=transport,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=None,  # each call brings its own
+        headers=_HEADERS,
+        cookies=_NoCookies(),
+    )
+
+
+class _Clients:
+    """The open clients of this process; None before the start and after the end."""
+
+    guarded: httpx.AsyncClient | None = None
+    unguarded: httpx.AsyncClient | None = None
+
+
+async def open_shared_client(transport: httpx.AsyncBaseTransport | None = None) -> None:
+    """Open the clients, in the loop that will use them. A given `transport` serves both, for tests and benchmarks."""
+    if _Clients.guarded is not None:
+        raise RuntimeError("the shared client is already open")
+    _Clients.guarded = _client(transport or make_transport())
+    _Clients.unguarded = _client(transport or make_transport(allow_private=True))
+
+
+async def close_shared_client() -> None:
+    """Close both clients and their connections. May be called when they are not open."""
+    clients = (_Clients.guarded, _Clients.unguarded)
+    _Clients.guarded = _Clients.unguarded = None
+    for client in clients:
+        if client is not None:
+            await client.aclose()
+
+
+def shared_client(*, allow_private: bool = False) -> httpx.AsyncClient:
+    """Return the client that may, or may not, reach private addresses."""
+    client = _Clients.unguarded if allow_private else _Clients.guarded
+    if client is None:
+        raise RuntimeError("open_shared_client was not called")
+    return client
+
+
+class UpstreamStream:
+    """One answer's body under all its timeouts. Every failure is an `UpstreamError`."""
+
+    __slots__ = ("_chunks", "_deadline", "_ended", "_loop", "_response", "_target", "headers", "status")
+
+    def __init__(self, response: httpx.Response, target: Target, deadline: float) -> None:
+        self.status = response.status_code
+        self.headers = response.headers
+        self._response = response
+        self._target = target
+        self._deadline = deadline
+        self._loop = asyncio.get_running_loop()
+        self._ended = False
+        # We ask for no compression; who compresses all the same is decoded.
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        chunks = response.aiter_raw() if encoding in ("", "identity") else response.aiter_bytes()
+        self._chunks: AsyncIterator[bytes] = chunks
+
+    async def read(self, *, within_s: float | None = None, before: float | None = None) -> bytes | None:
+        """Return the next bytes, None at the end of the body.
+
+        Waits `within_s` (the idle timeout unless given), or until the loop time `before`, and in no case beyond the
+        deadline of the call. Raises `UpstreamError`.
+        """
+        until = before
+        if until is None:
+            until = self._loop.time() + (self._target.timeouts.idle_s if within_s is None else within_s)
+        try:
+            async with asyncio.timeout_at(min(until, self._deadline)):
+                data = await anext(self._chunks, None)
+        except TimeoutError as error:
+            if self._loop.time() >= self._deadline:
+                raise timed_out(self._target, "the answer took longer than allowed") from error
+            raise timed_out(self._target, "the upstream fell silent") from error
+        except _TRANSPORT_ERRORS as error:
+            raise from_transport(error, self._target) from error
+        if data is None:
+            self._ended = True
+        return data
+
+    async def read_error(self) -> bytes:
+        """Return the body of an error answer, as far as it comes soon and is of sensible size."""
+        body = bytearray()
+        before = self._loop.time() + _ERROR_BODY_TIMEOUT_S
+        with contextlib.suppress(UpstreamError):  # the status says enough
+            while len(body) < _MAX_ERROR_BODY_BYTES and (data := await self.read(before=before)) is not None:
+                body += data
+        return bytes(body)
+
+    async def aclose(self, *, finished: bool = False) -> None:
+        """Give up the connection at once; a `finished` answer may end its body first, and keeps the connection."""
+        if finished and not self._ended:
+            with contextlib.suppress(UpstreamError):
+                before = self._loop.time() + _DRAIN_S
+                while await self.read(before=before) is not None:
+                    pass
+        with contextlib.suppress(*_TRANSPORT_ERRORS):
+            await self._response.aclose()
+        self._ended = True
+
+
+async def post(
+    target: Target,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes,
+    *,
+    before: float,
+    deadline: float,
+) -> UpstreamStream:
+    """Send a request and return its answer once the headers are there.
+
+    `before` (loop time) is when the first event is due, `deadline` when the whole call must be over. Raises
+    `UpstreamError`.
+    """
+    if not target.allow_private_network and is_private_url(url):
+        # A literal address never meets the resolver.
+        raise UpstreamError(
+            ErrorKind.UNREACHABLE,
+            "the base URL is a private address; the provider must allow private networks",
+            provider=target.provider_name,
+        )
+    client = shared_client(allow_private=target.allow_private_network)
+    timeouts = {
+        "connect": target.timeouts.connect_s,
+        # Also the wait for a free connection, and for the name server.
+        "pool": target.timeouts.connect_s,
+        "write": _WRITE_TIMEOUT_S,
+        "read": None,  # the timeouts around each read are ours
+    }
+    try:
+        # Not client.build_request, which merges in what the client has: nothing but the two headers.
+        request = httpx.Request(
+            "POST", _parsed(url), headers={**_HEADERS, **headers}, content=content, extensions={"timeout": timeouts}
+        )
+        async with asyncio.timeout_at(min(before, deadline)):
+            response = await client.send(request, stream=True)
+    except _TRANSPORT_ERRORS as error:
+        if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
+            raise timed_out(target, "no answer came in time") from error
+        raise from_transport(error, target) from error
+    return UpstreamStream(response, target, deadline)
+
+
+@lru_cache(maxsize=512)
+def _parsed(url: str) -> httpx.URL:
+    return httpx.URL(url)
+
+
+def timed_out(target: Target, message: str) -> UpstreamError:
+    """Return the error of a timeout of ours."""
+    return UpstreamError(ErrorKind.TIMEOUT, message, provider=target.provider_name)
+
+
+def from_transport(error: BaseException, target: Target) -> UpstreamError:
+    """Return what a failure of the transport means.
+
+    httpx-aiohttp 0.2.0 reports a refused connection, an unknown name and a server that closes without an answer all
+    as `ConnectTimeout`, and lets some of aiohttp's errors through: the cause tells what really happened.
+    """
+    kind, message = _meaning(_chain(error))
+    return UpstreamError(kind, message, provider=target.provider_name)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return the error and its causes, the innermost first."""
+    found: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and len(found) < 10:
+        found.insert(0, cause)
+        cause = cause.__cause__ or (cause.__context__ if not cause.__suppress_context__ else None)
+    return found
+
+
+# The first row that any error of the chain fits decides.
+_MEANINGS: tuple[tuple[tuple[type[BaseException], ...], ErrorKind, str], ...] = (
+    ((aiohttp.ClientConnectorDNSError,), ErrorKind.UNREACHABLE, "the host name is unknown"),
+    ((ssl.SSLCertVerificationError,), ErrorKind.UNREACHABLE, "the TLS certificate is not valid"),
+    ((aiohttp.ClientSSLError, ssl.SSLError), ErrorKind.UNREACHABLE, "the TLS handshake failed"),
+    ((ConnectionRefusedError,), ErrorKind.UNREACHABLE, "the connection was refused"),
+    ((aiohttp.ConnectionTimeoutError,), ErrorKind.TIMEOUT, "no connection came about in time"),
+    ((aiohttp.ServerTimeoutError,), ErrorKind.TIMEOUT, "the upstream fell silent"),
+    ((aiohttp.ClientPayloadError,), ErrorKind.BAD_RESPONSE, "the answer was cut off"),
+    ((aiohttp.ServerDisconnectedError,), ErrorKind.UNREACHABLE, "the upstream closed the connection"),
+    ((aiohttp.ClientResponseError, HttpProcessingError), ErrorKind.BAD_RESPONSE, "the answer is not valid HTTP"),
+    ((aiohttp.InvalidURL, httpx.InvalidURL, httpx.UnsupportedProtocol), ErrorKind.UNREACHABLE, "the URL is not valid"),
+    ((ConnectionResetError, BrokenPipeError), ErrorKind.UNREACHABLE, "the upstream reset the connection"),
+    ((aiohttp.ClientConnectionError,), ErrorKind.UNREACHABLE, "no connection to the upstream"),
+    # Without aiohttp below (httpx's own transport) httpx's classes mean what they say.
+    ((httpx.TimeoutException,), ErrorKind.TIMEOUT, "the upstream fell silent"),
+    ((httpx.ConnectError,), ErrorKind.UNREACHABLE, "no connection to the upstream"),
+    ((httpx.ReadError, httpx.RemoteProtocolError), ErrorKind.BAD_RESPONSE, "the answer was cut off"),
+    ((httpx.DecodingError,), ErrorKind.BAD_RESPONSE, "the answer's compression is broken"),
+    ((TimeoutError,), ErrorKind.TIMEOUT, "the upstream fell silent"),
+)
+
+
+def _meaning(chain: list[BaseException]) -> tuple[ErrorKind, str]:
+    for error in chain:
+        if isinstance(error, PrivateAddress):
+            return ErrorKind.UNREACHABLE, one_line(str(error))
+    for types, kind, message in _MEANINGS:
+        if any(isinstance(error, types) for error in chain):
+            return kind, message
+    return ErrorKind.UNREACHABLE, "the connection to the upstream failed"

@@ -1,0 +1,351 @@
+"""The client of Chat Completions upstreams: translated both ways, streamed always."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from functools import lru_cache
+from typing import Any
+
+from django.utils.crypto import salted_hmac
+
+from providers import wire_json
+from providers.clients.base import Answer, SentRequest, UpstreamCall
+from providers.clients.http import UpstreamStream, post
+from providers.clients.repair import Refusals, leave_out, repair
+from providers.errors import ErrorKind, UpstreamError, classify, classify_payload, one_line
+from providers.presets import credential_headers, endpoint
+from providers.target import Secret, Target
+from providers.translation.events import Event, MessageBuilder, encode
+from providers.translation.request import ChatRequest, RequestOptions, to_chat_request
+from providers.translation.sse import ChunkReader, MalformedStream
+from providers.translation.stream import ErrorInStream, StreamOptions, StreamTranslator, Truncated
+from providers.translation.usage import Usage, to_anthropic
+
+# What was refused is repaired at most this often in one call, each time in another way.
+_MAX_REPAIRS = 2
+# After the finish_reason only usage and [DONE] are due; a server that keeps them back must not hold up the end.
+_AFTER_FINISH_S = 5.0
+_MASK = "[secret]"
+
+
+@lru_cache(maxsize=1)
+def signing_key() -> bytes:
+    """Return the key that signs the reasoning which clients carry back to us, the same in every worker."""
+    return salted_hmac("wolfgate.thinking", "signature", algorithm="sha256").digest()
+
+
+class OpenAIClient:
+    """Speaks Chat Completions. Remembers, per model, what upstreams refuse."""
+
+    def __init__(self) -> None:
+        self._refusals = Refusals()
+
+    async def open(self, target: Target, secret: Secret | None, call: UpstreamCall, *, capture: bool) -> Answer:
+        """Ask `target`, repairing the request if it is refused; see `providers.clients.base.Client`.
+
+        Raises `UpstreamError`, and `InvalidRequest` where the client's request contradicts itself.
+        """
+        request = to_chat_request(call.body, _request_options(target, call))
+        if request.local_text is not None:
+            return LocalAnswer(request.local_text, request.local_stop_reason, call, request.dropped_fields)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        before, deadline = now + target.timeouts.first_event_s, now + target.timeouts.total_s
+        names = (target.provider_name, target.model_id)
+        request.dropped_fields += leave_out(request.body, self._refusals.of(*names))
+        repaired: list[tuple[str, int | None]] = []
+        while True:
+            try:
+                answer = await self._ask(target, secret, call, request, before, deadline, capture=capture)
+                break
+            except UpstreamError as error:
+                feature = repair(request.body, error) if len(repaired) < _MAX_REPAIRS else ""
+                if not feature:
+                    raise
+                repaired.append((feature, error.feature_limit))
+        for feature, limit in repaired:
+            request.dropped_fields.append(feature)
+            if feature != "room":
+                self._refusals.add(*names, feature, limit)
+        answer.dropped_fields = request.dropped_fields
+        return answer
+
+    async def _ask(
+        self,
+        target: Target,
+        secret: Secret | None,
+        call: UpstreamCall,
+        request: ChatRequest,
+        before: float,
+        deadline: float,
+        *,
+        capture: bool,
+    ) -> "OpenAIAnswer":
+        url = endpoint(target.base_url, "openai", "/chat/completions")
+        headers = request_headers(target, secret)
+        content = wire_json.encode(request.body)
+        sent = SentRequest()
+        if capture:
+            masked = request_headers(target, Secret(secret.name, _MASK) if secret else None)
+            sent = SentRequest(url, masked, content)
+        stream = await post(target, url, headers, content, before=before, deadline=deadline)
+        try:
+            if stream.status != 200:
+                body = await stream.read_error()
+                raise classify(
+                    stream.status,
+                    stream.headers,
+                    body,
+                    provider=target.provider_name,
+                    kind=target.kind,
+                    secret=secret.value if secret else "",
+                )
+            answer = OpenAIAnswer(
+                stream,
+                StreamTranslator(_stream_options(target, call, request)),
+                target,
+                secret.value if secret else "",
+                sent,
+                bytearray() if capture else None,
+            )
+            await answer.start(before)
+        except BaseException:
+            await stream.aclose()
+            raise
+        return answer
+
+
+class OpenAIAnswer:
+    """A translated answer. See `providers.clients.base.Answer`."""
+
+    def __init__(
+        self,
+        stream: UpstreamStream,
+        translator: StreamTranslator,
+        target: Target,
+        secret: str,
+        sent: SentRequest,
+        received: bytearray | None,
+    ) -> None:
+        self.status = stream.status
+        self.headers: list[tuple[str, str]] = []
+        self.upstream_request_id = request_id_of(stream)
+        self.dropped_fields: list[str] = []
+        self.received = received
+        self.sent = sent
+        self._stream = stream
+        self._translator = translator
+        self._reader = ChunkReader()
+        self._target = target
+        self._secret = secret
+        self._events: list[Event] = []  # read but not handed out
+        self._tail: list[Event] = []
+        self._ended = False
+
+    @property
+    def usage(self) -> Usage:
+        """The usage so far, estimated from the text where the upstream reports none."""
+        return self._translator.usage
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the model stopped, once it has."""
+        return self._translator.stop_reason
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the upstream ended normally without saying anything."""
+        return self._translator.is_empty
+
+    @property
+    def notes(self) -> list[str]:
+        """What was odd about the answer, one line each, without content."""
+        return self._translator.notes
+
+    async def start(self, before: float) -> None:
+        """Read up to the first event for the client, or the end. A first sign of generation is due `before`."""
+        while not self._ended and not self._translator.has_output:
+            self._events += await self._advance(None if self._translator.is_generating else before)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the answer as server-sent events, without its end. Raises `UpstreamError`."""
+        events, self._events = self._events, []
+        if events:
+            yield encode(events)
+        while not self._ended:
+            events = await self._advance()
+            if events:
+                yield encode(events)
+
+    def tail(self) -> bytes:
+        """Return the events that end the message: `message_delta` and `message_stop`."""
+        return encode(self._tail)
+
+    def interrupted(self) -> bytes:
+        """Return the events that close an open block."""
+        return encode(self._translator.interrupt())
+
+    async def message(self) -> bytes:
+        """Return the whole message as JSON. Raises `UpstreamError`."""
+        builder = MessageBuilder()
+        builder.feed(self._events)
+        while not self._ended:
+            builder.feed(await self._advance())
+        builder.feed(self._tail)
+        return wire_json.encode(builder.build())
+
+    async def aclose(self) -> None:
+        """Close the connection, at once if the answer has not ended."""
+        await self._stream.aclose(finished=self._ended)
+
+    async def _advance(self, before: float | None = None) -> list[Event]:
+        """Return the events of the next piece of the body; at its end also those that finish the message."""
+        translator, reader = self._translator, self._reader
+        within_s = _AFTER_FINISH_S if translator.finish_reason is not None else None
+        try:
+            data = await self._stream.read(within_s=within_s, before=before)
+        except UpstreamError:
+            if translator.finish_reason is None:
+                raise
+            data = None  # the answer was complete
+        if data is not None and self.received is not None:
+            self.received += data
+        events: list[Event] = []
+        try:
+            for chunk in reader.feed(data) if data is not None else reader.finish():
+                new = translator.feed(chunk)
+                events = events + new if events else new
+            if data is None or reader.saw_done:
+                ending = translator.finish(reader.saw_done)
+                events = events + ending[:-2]
+                self._tail = ending[-2:]
+                self._ended = True
+        except ErrorInStream as error:
+            raise classify_payload(
+                error.payload,
+                status=self.status,
+                provider=self._target.provider_name,
+                kind=self._target.kind,
+                secret=self._secret,
+            ) from error
+        except (MalformedStream, Truncated) as error:
+            raise self._bad_response(error) from error
+        return events
+
+    def _bad_response(self, error: Exception) -> UpstreamError:
+        message = one_line(str(error), secret=self._secret)
+        if not self._translator.is_generating and isinstance(error, Truncated):
+            message = "the answer is empty"
+        return UpstreamError(
+            ErrorKind.BAD_RESPONSE, message, status=self.status, provider=self._target.provider_name,
+            request_id=self.upstream_request_id,
+        )  # fmt: skip
+
+
+class LocalAnswer:
+    """An answer that needs no upstream. See `providers.clients.base.Answer`."""
+
+    def __init__(self, text: str, stop_reason: str, call: UpstreamCall, dropped_fields: list[str]) -> None:
+        self.usage = Usage()
+        self.stop_reason: str | None = stop_reason
+        self.is_empty = False
+        self.status = 200
+        self.headers: list[tuple[str, str]] = []
+        self.upstream_request_id = ""
+        self.dropped_fields = dropped_fields
+        self.received: bytearray | None = None
+        self.sent = SentRequest()
+        usage = to_anthropic(self.usage)
+        message: dict[str, Any] = {
+            "id": call.message_id,
+            "type": "message",
+            "role": "assistant",
+            "model": call.requested_model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": usage,
+        }
+        self._events: list[Event] = [{"type": "message_start", "message": message}]
+        if text:
+            self._events += [
+                {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+                {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
+                {"type": "content_block_stop", "index": 0},
+            ]
+        delta = {"stop_reason": stop_reason, "stop_sequence": None}
+        self._tail: list[Event] = [
+            {"type": "message_delta", "delta": delta, "usage": usage},
+            {"type": "message_stop"},
+        ]
+        self._message = {**message, **delta, "content": [{"type": "text", "text": text}] if text else []}
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield all but the end."""
+        await asyncio.sleep(0)  # a generator that never awaits would not let others run
+        yield encode(self._events)
+
+    def tail(self) -> bytes:
+        """Return the events that end the message."""
+        return encode(self._tail)
+
+    def interrupted(self) -> bytes:
+        """Return nothing: no block is ever left open."""
+        return b""
+
+    async def message(self) -> bytes:
+        """Return the whole message as JSON."""
+        return wire_json.encode(self._message)
+
+    async def aclose(self) -> None:
+        """Do nothing: there is no connection."""
+
+
+def request_headers(target: Target, secret: Secret | None) -> dict[str, str]:
+    """Return the headers of a Chat Completions call, credential included."""
+    headers = {**target.extra_headers, "content-type": "application/json", "accept": "text/event-stream"}
+    if secret is not None:
+        headers |= credential_headers(target.kind, target.base_url, "openai", secret.value)
+    return headers
+
+
+def request_id_of(stream: UpstreamStream) -> str:
+    """Return the id under which the upstream knows the call."""
+    for name in ("x-request-id", "request-id", "x-siliconcloud-trace-id"):
+        if name in stream.headers:
+            return str(stream.headers[name])[:200]
+    return ""
+
+
+def _request_options(target: Target, call: UpstreamCall) -> RequestOptions:
+    return RequestOptions(
+        model_id=target.model_id,
+        provider_name=target.provider_name,
+        dialect=target.dialect,
+        input_tokens_estimate=call.input_tokens_estimate,
+        signing_key=signing_key(),
+        context_window=target.context_window,
+        max_output_tokens=target.max_output_tokens,
+        capabilities=target.capabilities,
+    )
+
+
+def _stream_options(target: Target, call: UpstreamCall, request: ChatRequest) -> StreamOptions:
+    return StreamOptions(
+        message_id=call.message_id,
+        requested_model=call.requested_model,
+        input_tokens_estimate=call.input_tokens_estimate,
+        dialect=target.dialect,
+        tool_names=request.tool_names,
+        tool_schemas=request.tool_schemas,
+        known_tool_ids=request.known_tool_ids,
+        shows_thinking=request.shows_thinking,
+        omits_thinking=request.omits_thinking,
+        stop_sequences=request.stop_sequences,
+        single_tool_call=request.single_tool_call,
+        new_tool_id=lambda: f"toolu_{secrets.token_hex(12)}",
+        provider_name=target.provider_name,
+        model_id=target.model_id,
+        signing_key=signing_key(),
+        context_window=target.context_window,
+    )

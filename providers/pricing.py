@@ -1,0 +1,217 @@
+"""What a model costs, and what a call cost. Decimal throughout; a price that nobody knows is None, never 0.
+
+Resolution: the cost that the upstream reports -> the administrator's `Price` row -> our bundled list (百炼,
+SiliconFlow) -> the genai-prices catalogue -> unknown. Local platforms cost an explicit zero.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from providers.presets import PRESETS
+from providers.target import PriceList
+from providers.translation.usage import Usage
+
+if TYPE_CHECKING:
+    from providers.models import Price
+
+logger = logging.getLogger(__name__)
+
+_MILLION = Decimal(1_000_000)
+_BUNDLED = Path(__file__).parent / "data" / "prices_cn.json"
+# 百炼 names snapshots of a model by date; they cost what the model costs.
+_SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """The prices of a whole call whose input, cached and not, exceeds `above_tokens`. Per million tokens."""
+
+    above_tokens: int
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal
+    cache_write: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class TieredPriceList(PriceList):
+    """A price list whose own prices hold up to its first tier."""
+
+    tiers: tuple[Tier, ...]  # by rising `above_tokens`
+
+
+def cost_of(usage: Usage, price: PriceList | None) -> tuple[Decimal | None, str, str]:
+    """Return the cost of a call, its currency, and the source (a `CallRecord.CostSource` value).
+
+    (None, "", "") when the price is unknown. What the upstream itself charged (in USD) wins, except a zero: some
+    platforms report 0 for calls that they bill through another account.
+    """
+    if usage.cost is not None and usage.cost > 0:
+        return usage.cost, "USD", "upstream"
+    if price is None:
+        return None, "", ""
+    rates: PriceList | Tier = price
+    if isinstance(price, TieredPriceList):
+        prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+        for tier in price.tiers:
+            if prompt_tokens > tier.above_tokens:
+                rates = tier
+    cost = (
+        rates.input * usage.input_tokens
+        + rates.output * usage.output_tokens
+        + rates.cache_read * usage.cache_read_tokens
+        + rates.cache_write * usage.cache_write_tokens
+    ) / _MILLION
+    return cost, price.currency, price.source
+
+
+def price_list_for(kind: str, base_url: str, model_id: str, row: "Price | None" = None) -> PriceList | None:
+    """Return the price list of a model: from `row` (the Price in force), else the bundled list, else the catalogue.
+
+    `base_url` is the address in use, which tells the region and with it the currency. Reads files and may import the
+    catalogue (0.2 s, once): never call it on the event loop.
+    """
+    if row is not None:
+        return PriceList(
+            currency=row.currency,
+            input=row.input_per_million,
+            output=row.output_per_million,
+            cache_read=_or(row.cache_read_per_million, row.input_per_million),
+            cache_write=_or(row.cache_write_per_million, row.input_per_million),
+            source="bundled" if row.source == "bundled" else "price",
+        )
+    host = (urlsplit(base_url).hostname or "").lower()
+    if PRESETS[kind].local and not host.endswith("ollama.com"):
+        zero = Decimal(0)
+        return PriceList(PRESETS[kind].currency, zero, zero, zero, zero, "free")
+    return _bundled_price(kind, host, model_id) or _catalogue_price(kind, base_url, model_id)
+
+
+def _or(price: Decimal | None, default: Decimal) -> Decimal:
+    return default if price is None else price
+
+
+@lru_cache(maxsize=1)
+def _bundled_lists() -> list[dict[str, Any]]:
+    document = json.loads(_BUNDLED.read_text(encoding="utf-8"))
+    lists: list[dict[str, Any]] = document["lists"]
+    return lists
+
+
+def _bundled_price(kind: str, host: str, model_id: str) -> PriceList | None:
+    for price_list in _bundled_lists():
+        if price_list["kind"] != kind or not any(host == h or host.endswith(f".{h}") for h in price_list["hosts"]):
+            continue
+        entry = price_list["models"].get(model_id) or price_list["models"].get(_SNAPSHOT.sub("", model_id))
+        if entry is not None:
+            return _from_entry(entry, price_list["currency"])
+    return None
+
+
+def _from_entry(entry: Mapping[str, Any], currency: str) -> PriceList:
+    base = _rates(entry)
+    tiers = tuple(Tier(tier["above"], *_rates(tier)) for tier in entry.get("tiers", ()))
+    if tiers:
+        return TieredPriceList(currency, *base, "bundled", tiers)
+    return PriceList(currency, *base, "bundled")
+
+
+def _rates(entry: Mapping[str, Any]) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+    """Return input, output, cache read and cache write."""
+    price_in = Decimal(entry["input"])
+    return (
+        price_in,
+        Decimal(entry["output"]),
+        Decimal(entry.get("cache_read", price_in)),
+        Decimal(entry.get("cache_write", price_in)),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _catalogue_price(kind: str, base_url: str, model_id: str) -> PriceList | None:
+    # Imported here: it costs 0.2 s and 39 MB, which a gateway with prices of its own need not pay.
+    from genai_prices.data_snapshot import get_snapshot
+
+    provider_id = "openrouter" if kind == "openrouter" else None
+    try:
+        _provider, model = get_snapshot().find_provider_model(
+            model_id, None, provider_id, None if provider_id else base_url
+        )
+    except LookupError:
+        return None
+    try:
+        return _from_catalogue(model.prices)
+    except (AttributeError, TypeError, ValueError, ArithmeticError):
+        # The shape is another project's; a model without a price is better than no models.
+        logger.exception("The price of %s in the catalogue has an unknown form", model_id)
+        return None
+
+
+def _from_catalogue(prices: Any) -> PriceList | None:
+    """Return the catalogue's standard price in force today; of prices by the hour of the day, the highest.
+
+    Which hour a call falls in is not known when the list is loaded, and the books rather show too much than too
+    little; an administrator's price overrides it.
+    """
+    if isinstance(prices, list):
+        now = datetime.now(UTC)
+        chosen = prices[0].prices
+        hourly = []
+        for conditional in prices:
+            if conditional.constraint is None or hasattr(conditional.constraint, "start_date"):
+                if conditional.constraint is None or conditional.constraint.active(now):
+                    chosen = conditional.prices
+            else:
+                hourly.append(conditional.prices)
+        prices = max([chosen, *hourly], key=lambda price: _base(price, "input_mtok") or Decimal(0))
+    price_in, price_out = _base(prices, "input_mtok"), _base(prices, "output_mtok")
+    if price_in is None or price_out is None:
+        return None
+    names = {"input": "input_mtok", "output": "output_mtok", "cache_read": "cache_read_mtok"}
+    names["cache_write"] = "cache_write_mtok"
+    starts = sorted({tier.start for name in names.values() for tier in getattr(_value(prices, name), "tiers", ())})
+
+    def rates(input_tokens: int) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+        found = {key: _at(_value(prices, name), input_tokens) for key, name in names.items()}
+        default = _or(found["input"], price_in)
+        return (
+            default,
+            _or(found["output"], price_out),
+            _or(found["cache_read"], default),
+            _or(found["cache_write"], default),
+        )
+
+    if starts:
+        tiers = tuple(Tier(start, *rates(start + 1)) for start in starts)
+        return TieredPriceList("USD", *rates(0), "catalogue", tiers)
+    return PriceList("USD", *rates(0), "catalogue")
+
+
+def _value(prices: Any, name: str) -> Any:
+    return getattr(prices, name, None)
+
+
+def _base(prices: Any, name: str) -> Decimal | None:
+    return _at(_value(prices, name), 0)
+
+
+def _at(value: Any, input_tokens: int) -> Decimal | None:
+    """Return a price of the catalogue, plain or tiered, for a prompt of `input_tokens`."""
+    if value is None:
+        return None
+    if hasattr(value, "tiers"):
+        found = value.base
+        for tier in value.tiers:
+            if input_tokens > tier.start:
+                found = tier.price
+        return Decimal(found)
+    return Decimal(value)
