@@ -1,209 +1,16 @@
-"""People, their keys and quotas, and the books: one row per call, one per attempt, one per day and dimension."""
+"""The books: one row per call, one per attempt, one per day and dimension; and the workers that write them."""
 
 import uuid
+from decimal import Decimal
 
-from django.contrib.auth.models import AbstractUser
-from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from providers.models import name_validator
-from routing.models import CaptureMode, Policy
-
-
-class Team(models.Model):
-    """A group of people whose usage is reported and limited together."""
-
-    name = models.CharField(_("name"), max_length=100, unique=True)
-    cost_center = models.CharField(_("cost center"), max_length=60, blank=True)
-    parent = models.ForeignKey(
-        "self", models.PROTECT, related_name="children", null=True, blank=True, verbose_name=_("parent team")
-    )
-    lead = models.ForeignKey(
-        "User", models.PROTECT, related_name="led_teams", null=True, blank=True, verbose_name=_("lead")
-    )
-    policy = models.ForeignKey(
-        Policy, models.PROTECT, related_name="teams", null=True, blank=True, verbose_name=_("policy")
-    )
-    is_active = models.BooleanField(_("active"), default=True)
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
-
-    class Meta:
-        verbose_name = _("team")
-        verbose_name_plural = _("teams")
-        ordering = ["name"]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class User(AbstractUser):
-    """A person. Deactivated, never deleted: the books keep the name."""
-
-    team = models.ForeignKey(
-        Team, models.PROTECT, related_name="members", null=True, blank=True, verbose_name=_("team")
-    )
-    policy = models.ForeignKey(
-        Policy, models.PROTECT, related_name="users", null=True, blank=True, verbose_name=_("policy")
-    )
-    must_change_password = models.BooleanField(
-        _("must change the password"), default=False, help_text=_("No page answers before the password is changed.")
-    )
-    language = models.CharField(_("language"), max_length=10, blank=True)
-    time_zone = models.CharField(_("time zone"), max_length=60, blank=True)
-
-    class Meta(AbstractUser.Meta):  # type: ignore[name-defined,misc]
-        verbose_name = _("user")
-        verbose_name_plural = _("users")
-        ordering = ["username"]
-
-
-class ApiKey(models.Model):
-    """A personal key. Only its first characters and a keyed digest are stored (accounts/keys.py)."""
-
-    user = models.ForeignKey(User, models.PROTECT, related_name="api_keys", verbose_name=_("owner"))
-    name = models.CharField(_("name"), max_length=60, validators=[name_validator])
-    prefix = models.CharField(_("begins with"), max_length=16, editable=False)
-    digest = models.CharField(max_length=64, unique=True, editable=False)
-    policy = models.ForeignKey(
-        Policy, models.PROTECT, related_name="api_keys", null=True, blank=True, verbose_name=_("policy")
-    )
-    allowed_models = models.JSONField(
-        _("allowed models"),
-        default=list,
-        blank=True,
-        help_text=_("JSON list of patterns, e.g. main/*, claude-haiku-*. Empty: all."),
-    )
-    capture = models.CharField(
-        _("capture"), max_length=10, choices=CaptureMode.choices, blank=True, help_text=_("Empty: as in the policy.")
-    )
-    max_concurrency = models.PositiveIntegerField(
-        _("calls at the same time"), null=True, blank=True, validators=[MinValueValidator(1)]
-    )
-    note = models.CharField(_("note"), max_length=200, blank=True)
-    is_active = models.BooleanField(_("active"), default=True)
-    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
-    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
-
-    class Meta:
-        verbose_name = _("API key")
-        verbose_name_plural = _("API keys")
-        ordering = ["user__username", "name"]
-        constraints = [models.UniqueConstraint("user", "name", name="accounts_apikey_unique_name")]
-
-    def __str__(self) -> str:
-        return f"{self.user}/{self.name}"
-
-
-class Quota(models.Model):
-    """A limit on what a team, a user or a key may use in a window of time."""
-
-    class Unit(models.TextChoices):
-        COST = "cost", _("cost")
-        TOKENS = "tokens", _("tokens")
-        REQUESTS = "requests", _("requests")
-
-    class Window(models.TextChoices):
-        MINUTE = "minute", _("minute")
-        FIVE_HOURS = "5h", _("5 hours")
-        DAY = "day", _("day")
-        WEEK = "week", _("week")
-        MONTH = "month", _("month")
-        TOTAL = "total", _("total")
-
-    class Action(models.TextChoices):
-        BLOCK = "block", _("refuse")
-        WARN = "warn", _("warn")
-        DOWNGRADE = "downgrade", _("use a cheaper route")
-
-    team = models.ForeignKey(
-        Team, models.PROTECT, related_name="quotas", null=True, blank=True, verbose_name=_("team")
-    )
-    user = models.ForeignKey(
-        User, models.PROTECT, related_name="quotas", null=True, blank=True, verbose_name=_("user")
-    )
-    key = models.ForeignKey(
-        ApiKey, models.PROTECT, related_name="quotas", null=True, blank=True, verbose_name=_("key")
-    )
-    unit = models.CharField(_("unit"), max_length=10, choices=Unit.choices)
-    window = models.CharField(_("window"), max_length=10, choices=Window.choices)
-    limit = models.DecimalField(_("limit"), max_digits=20, decimal_places=6, validators=[MinValueValidator(0)])
-    currency = models.CharField(
-        _("currency"), max_length=3, blank=True, default="USD", help_text=_("Of a limit on cost.")
-    )
-    action = models.CharField(_("action"), max_length=10, choices=Action.choices, default=Action.BLOCK)
-    is_active = models.BooleanField(_("active"), default=True)
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
-
-    class Meta:
-        verbose_name = _("quota")
-        verbose_name_plural = _("quotas")
-        ordering = ["pk"]
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(team__isnull=False, user__isnull=True, key__isnull=True)
-                | Q(team__isnull=True, user__isnull=False, key__isnull=True)
-                | Q(team__isnull=True, user__isnull=True, key__isnull=False),
-                name="accounts_quota_one_subject",
-            ),
-            models.CheckConstraint(condition=Q(limit__gte=0), name="accounts_quota_limit_not_negative"),
-            models.UniqueConstraint(
-                Coalesce("team", 0),
-                Coalesce("user", 0),
-                Coalesce("key", 0),
-                "unit",
-                "window",
-                "currency",
-                name="accounts_quota_unique_per_subject",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        amount = f"{self.limit.normalize():f}"
-        what = f"{amount} {self.currency}" if self.unit == self.Unit.COST else f"{amount} {self.unit}"
-        return f"{self.subject_name()}: {what} / {self.window}"
-
-    def subject_name(self) -> str:
-        """Return the subject as a configuration file writes it."""
-        if self.team_id is not None:
-            return f"team {self.team}"
-        if self.user_id is not None:
-            return f"user {self.user}"
-        return f"key {self.key}"
-
-    def clean(self) -> None:
-        if sum(subject is not None for subject in (self.team_id, self.user_id, self.key_id)) != 1:
-            raise ValidationError(_("Choose one of team, user and key."))
-        if self.action == self.Action.DOWNGRADE:
-            raise ValidationError({"action": _("Downgrading is not available in this version.")})
-
-
-class QuotaWindow(models.Model):
-    """What was used of a quota in one window, and what running calls have reserved of it."""
-
-    quota = models.ForeignKey(Quota, models.PROTECT, related_name="windows", verbose_name=_("quota"))
-    starts_at = models.DateTimeField(_("starts"))
-    ends_at = models.DateTimeField(_("ends"), null=True, blank=True, help_text=_("Empty: never."))
-    used = models.DecimalField(_("used"), max_digits=24, decimal_places=10, default=0)
-    reserved = models.DecimalField(_("reserved"), max_digits=24, decimal_places=10, default=0)
-
-    class Meta:
-        verbose_name = _("quota window")
-        verbose_name_plural = _("quota windows")
-        ordering = ["-starts_at"]
-        constraints = [
-            # Also the look-up of a window by the ledger.
-            models.UniqueConstraint("quota", "starts_at", name="accounts_quotawindow_unique_start"),
-            models.CheckConstraint(condition=Q(used__gte=0), name="accounts_quotawindow_used_not_negative"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.quota} @ {self.starts_at:%Y-%m-%d %H:%M}"
+from accounts.models.people import ApiKey, Team, User
+from accounts.money import MoneyField
 
 
 class Worker(models.Model):
@@ -282,19 +89,19 @@ class CallRecord(models.Model):
         _("thinking tokens"), default=0, help_text=_("Part of the output tokens.")
     )
     usage_is_estimated = models.BooleanField(_("usage is estimated"), default=False)
-    cost = models.DecimalField(_("cost"), max_digits=20, decimal_places=10, null=True)
+    cost = MoneyField(_("cost"), null=True)
     currency = models.CharField(_("currency"), max_length=3, blank=True)
     cost_source = models.CharField(_("cost source"), max_length=10, choices=CostSource.choices, blank=True)
-    reference_cost = models.DecimalField(
-        _("cost on the reference model"), max_digits=20, decimal_places=10, null=True
-    )
+    reference_cost = MoneyField(_("cost on the reference model"), null=True)
     reference_currency = models.CharField(_("currency of the reference"), max_length=3, blank=True)
-    # What the call holds of its quotas while it runs: {"requests": 1, "tokens": n, "cost": {"USD": "0.1"},
-    # "windows": [quota window ids]}.
+    # What the call holds while it runs (accounts.quota.Reservation), and the quota windows that hold it.
     reservation = models.JSONField(_("reservation"), default=dict)
 
     started_at = models.DateTimeField(_("started"))
     settled_at = models.DateTimeField(_("settled"), null=True)
+    booked_on = models.DateField(
+        _("booked on"), null=True, help_text=_("The day of the start in the business time zone of then.")
+    )
     ttft_ms = models.PositiveIntegerField(_("time to first token (ms)"), null=True)
     duration_ms = models.PositiveIntegerField(_("duration (ms)"), null=True)
 
@@ -379,10 +186,8 @@ class UsageDaily(models.Model):
     output_tokens = models.PositiveBigIntegerField(_("output tokens"), default=0)
     cache_read_tokens = models.PositiveBigIntegerField(_("cache read tokens"), default=0)
     cache_write_tokens = models.PositiveBigIntegerField(_("cache write tokens"), default=0)
-    cost = models.DecimalField(_("cost"), max_digits=24, decimal_places=10, default=0)
-    reference_cost = models.DecimalField(
-        _("cost on the reference model"), max_digits=24, decimal_places=10, default=0
-    )
+    cost = MoneyField(_("cost"), default=Decimal(0))
+    reference_cost = MoneyField(_("cost on the reference model"), default=Decimal(0))
 
     class Meta:
         verbose_name = _("daily usage")

@@ -1,0 +1,13 @@
+"""Identifiers of calls."""
+
+import secrets
+import time
+import uuid
+
+
+def new_call_id() -> uuid.UUID:
+    """Return a UUID of version 7 (RFC 9562): it grows with time, so an index on it is appended to, not scattered."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = secrets.randbits(74)
+    value = (milliseconds & (2**48 - 1)) << 80 | 7 << 76 | (random >> 62) << 64 | 0b10 << 62 | (random & (2**62 - 1))
+    return uuid.UUID(int=value)

@@ -1,0 +1,337 @@
+"""The books: `admit_batch` opens calls, `settle_batch` closes them. Plain functions over lists, one transaction each.
+
+    admit   key by digest -> caller; quota windows locked and granted in memory; one `running` row per admitted call
+    settle  reservation replaced by the truth; one attempt row per try; the day's row raised. Exactly once: a call
+            that is no longer `running` is left alone.
+
+These run for every call, so their statements are written by hand (accounts/ledger_sql.py).
+"""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+
+from accounts import ledger_sql as sql
+from accounts.errors import KeyInvalid, QuotaExceeded, Refusal, TooManyCalls
+from accounts.ledger_rows import DayTotals, KeyRow, QuotaRow, WindowRow
+from accounts.models import CallRecord, Quota
+from accounts.quota import EXPECTED_OUTPUT_TOKENS, Reservation, Used, bounds, has_room
+from accounts.window_sql import create_windows, open_windows, quotas_of, save_windows, windows_at
+from providers.pricing import cost_of
+from providers.translation.usage import Usage
+from routing.fallback import AttemptResult
+from routing.select import first_target
+from routing.snapshot import PolicySnapshot, Snapshot
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A call that asks to be let in. With `books` false only the caller is identified (lists, token counts)."""
+
+    call_id: uuid.UUID
+    digests: tuple[str, ...]  # of the presented credentials, in order of preference
+    books: bool
+    requested_model: str = ""
+    wire_format: str = "anthropic"
+    kind: str = "main"
+    streamed: bool = False
+    input_tokens_estimate: int = 0
+    max_output_tokens: int | None = None
+    session_id: str = ""
+    agent_id: str = ""
+    user_agent: str = ""
+    request_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A caller who may go on, and the configuration in force for the call."""
+
+    call_id: uuid.UUID
+    key_id: int
+    user_id: int
+    team_id: int | None
+    key_name: str  # "user/name"
+    allowed_models: tuple[str, ...]
+    policy: PolicySnapshot | None
+    capture: str  # a CaptureMode value
+    snapshot: Snapshot
+    reservation: Reservation
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a call ended."""
+
+    call_id: uuid.UUID
+    status: str  # a CallRecord.Status value, not running
+    ended_at: datetime
+    usage: Usage = field(default_factory=Usage)
+    cost: Decimal | None = None
+    currency: str = ""
+    cost_source: str = ""
+    reference_cost: Decimal | None = None
+    reference_currency: str = ""
+    policy_name: str = ""
+    route_name: str = ""
+    provider_name: str = ""
+    model_name: str = ""
+    decision: dict[str, Any] = field(default_factory=dict)
+    dropped_fields: list[str] = field(default_factory=list)
+    http_status: int | None = None
+    error_kind: str = ""
+    error_message: str = ""
+    stop_reason: str = ""
+    upstream_request_id: str = ""
+    ttft_ms: int | None = None
+    duration_ms: int | None = None
+    attempts: tuple[AttemptResult, ...] = ()
+
+
+def admit_batch(items: Sequence[Admission], snapshot: Snapshot, now: datetime) -> list[Admitted | Refusal]:
+    """Decide on `items` in order and write a `running` row for each admitted one. Must run in a transaction.
+
+    Returns a result per item; database errors propagate and admit nothing.
+    """
+    keys = sql.keys_by_digest({digest for item in items for digest in item.digests})
+    results: list[Admitted | Refusal] = []
+    callers: list[KeyRow | None] = []
+    for item in items:
+        try:
+            callers.append(_usable_key(item, keys, now))
+        except KeyInvalid as refusal:
+            callers.append(None)
+            results.append(refusal)
+            continue
+        results.append(_admitted(item, callers[-1], snapshot))  # type: ignore[arg-type]
+    booked = [caller for item, caller in zip(items, callers, strict=True) if caller is not None and item.books]
+    if not booked:
+        return results
+    limits = _Limits(booked, snapshot, now)
+    rows: list[tuple[Admission, Admitted, list[int]]] = []
+    for index, (item, caller) in enumerate(zip(items, callers, strict=True)):
+        result = results[index]
+        if caller is None or not item.books or not isinstance(result, Admitted):
+            continue
+        full = limits.refusal(caller, result.reservation)
+        if full is not None:
+            results[index] = full
+        else:
+            rows.append((item, result, limits.take(caller, result.reservation)))
+    limits.save()
+    sql.insert_calls(
+        [
+            {
+                "id": item.call_id,
+                "key_id": admitted.key_id,
+                "user_id": admitted.user_id,
+                "team_id": admitted.team_id,
+                "worker_id": sql.this_worker,
+                "requested_model": item.requested_model[:200],
+                "kind": item.kind,
+                "wire_format": item.wire_format,
+                "streamed": item.streamed,
+                "session_id": item.session_id[:100],
+                "agent_id": item.agent_id[:100],
+                "user_agent": item.user_agent[:200],
+                "request_bytes": item.request_bytes,
+                "policy_name": admitted.policy.name if admitted.policy else "",
+                "reservation": admitted.reservation.as_json(window_ids),
+                "started_at": limits.begin(window_ids),
+            }
+            for item, admitted, window_ids in rows
+        ]
+    )
+    return results
+
+
+def _usable_key(item: Admission, keys: dict[str, KeyRow], now: datetime) -> KeyRow:
+    """Return the first usable key among those presented. Raises `KeyInvalid` for the most telling reason."""
+    reason = "This API key is unknown to the gateway. Check that it was copied whole."
+    for digest in item.digests:
+        key = keys.get(digest)
+        if key is None:
+            continue
+        if not key.is_active or key.revoked_at is not None:
+            reason = f"The API key {key.name} was revoked. Ask your administrator for a new one."
+        elif key.expires_at is not None and key.expires_at <= now:
+            reason = f"The API key {key.name} expired at {key.expires_at:%Y-%m-%d %H:%M} UTC. Ask for a new one."
+        elif not key.user_is_active:
+            reason = f"The account {key.username} is deactivated. Ask your administrator."
+        else:
+            return key
+    if not item.digests:
+        reason = "No API key was sent. Set ANTHROPIC_AUTH_TOKEN, or send the header Authorization: Bearer or x-api-key."
+    raise KeyInvalid(reason)
+
+
+def _admitted(item: Admission, key: KeyRow, snapshot: Snapshot) -> Admitted:
+    policy = snapshot.policy(key.policy_id, key.user_policy_id, key.team_policy_id)
+    capture = key.capture or (policy.capture if policy else "") or snapshot.settings.capture
+    return Admitted(
+        call_id=item.call_id,
+        key_id=key.id,
+        user_id=key.user_id,
+        team_id=key.team_id,
+        key_name=f"{key.username}/{key.name}",
+        allowed_models=key.allowed_models,
+        policy=policy,
+        capture=capture,
+        snapshot=snapshot,
+        reservation=_reservation(item, policy, snapshot),
+    )
+
+
+def _reservation(item: Admission, policy: PolicySnapshot | None, snapshot: Snapshot) -> Reservation:
+    output = min(item.max_output_tokens or EXPECTED_OUTPUT_TOKENS, EXPECTED_OUTPUT_TOKENS)
+    target = first_target(snapshot, policy, item.requested_model) if item.books else None
+    if target is None or target.price is None:
+        return Reservation(item.input_tokens_estimate, output)
+    input_cost, currency, _source = cost_of(Usage(input_tokens=item.input_tokens_estimate), target.price)
+    output_cost, _currency, _source = cost_of(Usage(output_tokens=output), target.price)
+    input_cost, output_cost = input_cost or Decimal(0), output_cost or Decimal(0)
+    return Reservation(item.input_tokens_estimate, output, input_cost + output_cost, input_cost, currency)
+
+
+class _Limits:
+    """The locked quota windows and running calls of the callers of one batch, granted from in memory."""
+
+    def __init__(self, callers: Sequence[KeyRow], snapshot: Snapshot, now: datetime) -> None:
+        self._now = now
+        self._zone = snapshot.settings.business_time_zone
+        capped = {caller.id for caller in callers if caller.max_concurrency}
+        self._running = sql.running_calls(capped) if capped else {}
+        self._quotas = quotas_of(callers)
+        self._windows = self._lock_windows()
+
+    def _lock_windows(self) -> dict[int, WindowRow]:
+        if not self._quotas:
+            return {}
+        quotas = {quota.id: quota for quota in self._quotas}
+        windows = open_windows(quotas, self._now)
+        missing = [quota for quota in self._quotas if quota.id not in windows]
+        if missing:
+            create_windows([(quota, *bounds(quota.window, self._now, self._zone)) for quota in missing])
+            windows = open_windows(quotas, self._now)
+        return windows
+
+    def _of(self, caller: KeyRow) -> list[QuotaRow]:
+        return [quota for quota in self._quotas if quota.covers(caller.id, caller.user_id, caller.team_id)]
+
+    def refusal(self, caller: KeyRow, reservation: Reservation) -> Refusal | None:
+        """Return why the caller is refused: of several full quotas the one that resets last."""
+        if caller.max_concurrency and self._running.get(caller.id, 0) >= caller.max_concurrency:
+            return TooManyCalls(caller.max_concurrency)
+        full: list[tuple[QuotaRow, WindowRow]] = []
+        for quota in self._of(caller):
+            window = self._windows[quota.id]
+            if quota.action == Quota.Action.BLOCK and not has_room(
+                quota.limit,
+                window.used,
+                window.reserved,
+                reservation.amount(quota.unit, quota.currency),
+                reservation.certain(quota.unit, quota.currency),
+            ):
+                full.append((quota, window))
+        if not full:
+            return None
+        quota, window = max(full, key=lambda pair: pair[1].ends_at.timestamp() if pair[1].ends_at else float("inf"))
+        seconds = max(1, round((window.ends_at - self._now).total_seconds())) if window.ends_at else None
+        return QuotaExceeded(
+            subject=quota.subject_name(caller.username, caller.name, caller.team_name),
+            unit=quota.unit,
+            window=quota.window,
+            limit=quota.limit,
+            used=window.used,
+            currency=quota.currency,
+            resets_at=window.ends_at.astimezone(self._zone) if window.ends_at else None,
+            retry_after_s=seconds,
+        )
+
+    def take(self, caller: KeyRow, reservation: Reservation) -> list[int]:
+        """Reserve in every window of the caller; return their ids."""
+        if caller.max_concurrency:
+            self._running[caller.id] = self._running.get(caller.id, 0) + 1
+        ids = []
+        for quota in self._of(caller):
+            window = self._windows[quota.id]
+            window.reserved += reservation.amount(quota.unit, quota.currency)
+            window.is_changed = True
+            ids.append(window.id)
+        return ids
+
+    def begin(self, window_ids: list[int]) -> datetime:
+        """Return the start to record: not before a window that holds the call, whose worker's clock may be ahead."""
+        starts = [window.starts_at for window in self._windows.values() if window.id in window_ids]
+        return max([self._now, *starts])
+
+    def save(self) -> None:
+        save_windows(self._windows.values())
+
+
+def settle_batch(items: Sequence[Settlement], snapshot: Snapshot) -> int:
+    """Close `items` and book what they used; return how many were still running. Must run in a transaction.
+
+    Raises nothing of its own; database errors propagate and book nothing.
+    """
+    by_id = {item.call_id: item for item in items}
+    running = sql.lock_running(by_id)
+    if len(running) < len(by_id):
+        logger.warning("%d settled calls were not running: settled before, or given up", len(by_id) - len(running))
+    if not running:
+        return 0
+    zone = snapshot.settings.business_time_zone
+    windows = windows_at(running)
+    days: dict[tuple[Any, ...], DayTotals] = {}
+    for call in running:
+        item = by_id[call.id]
+        used = _used(item)
+        reservation = Reservation.from_json(call.reservation)
+        holding = set(call.reservation.get("windows", ()))
+        for quota, window in windows.get(call.id, ()):
+            window.used += used.amount(quota.unit, quota.currency)
+            if window.id in holding:
+                window.reserved -= reservation.amount(quota.unit, quota.currency)
+            window.is_changed = True
+        day = call.started_at.astimezone(zone).date()
+        dimension = (
+            day,
+            call.key_id,
+            call.user_id,
+            call.team_id,
+            item.provider_name,
+            item.model_name,
+            call.scene_name,
+            call.kind,
+            item.currency,
+        )
+        days.setdefault(dimension, DayTotals()).add(item)
+    save_windows(window for pairs in windows.values() for _quota, window in pairs)
+    sql.close_calls([(by_id[call.id], call.started_at.astimezone(zone).date()) for call in running])
+    sql.insert_attempts([by_id[call.id] for call in running])
+    sql.raise_days(days)
+    return len(running)
+
+
+def _used(item: Settlement) -> Used:
+    usage = item.usage
+    tokens = usage.input_tokens + usage.output_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+    return Used(item.status == CallRecord.Status.OK or tokens > 0, tokens, item.cost, item.currency)
+
+
+def run_batch(
+    admissions: Sequence[Admission], settlements: Sequence[Settlement], snapshot: Snapshot, now: datetime
+) -> list[Admitted | Refusal]:
+    """Settle, then admit, in one transaction: what a settled call frees is there for the next one."""
+    with transaction.atomic():
+        if settlements:
+            settle_batch(settlements, snapshot)
+        return admit_batch(admissions, snapshot, now) if admissions else []

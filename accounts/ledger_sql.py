@@ -1,0 +1,268 @@
+"""The ledger's statements, by hand: the ORM costs more per call than the database does. SQLite and PostgreSQL.
+
+Everything here runs inside the transaction of a batch. Rows that are read to be changed are locked on PostgreSQL,
+always in the order of their id, so two workers cannot deadlock; on SQLite the transaction itself is the lock.
+"""
+
+import json
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection
+
+from accounts.ledger_rows import (
+    DayTotals,
+    KeyRow,
+    RunningRow,
+    lock,
+    marks,
+    query,
+    read_json,
+    read_time,
+    read_uuid,
+    time_value,
+    uuid_value,
+    write,
+)
+from accounts.money import to_units
+
+if TYPE_CHECKING:
+    from accounts.ledger import Settlement
+
+# The id of this process in `Worker`, set by the ledger thread.
+this_worker: uuid.UUID | None = None
+
+# SQLite before 3.32 allows 999 parameters in a statement.
+_IN_LIMIT = 500
+
+
+def config_version() -> int:
+    """Return the version of the configuration."""
+    rows = query("SELECT number FROM providers_configversion WHERE id = 1", ())
+    return int(rows[0][0]) if rows else 0
+
+
+def keys_by_digest(digests: Collection[str]) -> dict[str, KeyRow]:
+    """Return the keys with these digests, usable or not."""
+    if not digests:
+        return {}
+    rows = query(
+        "SELECT k.digest, k.id, k.name, k.is_active, k.expires_at, k.revoked_at, k.policy_id, k.capture,"
+        " k.allowed_models, k.max_concurrency, u.id, u.username, u.is_active, u.policy_id, t.id, t.name, t.policy_id"
+        " FROM accounts_apikey k JOIN accounts_user u ON u.id = k.user_id"
+        f" LEFT JOIN accounts_team t ON t.id = u.team_id WHERE k.digest IN ({marks(digests)})",
+        list(digests),
+    )
+    return {
+        row[0]: KeyRow(
+            id=row[1],
+            name=row[2],
+            is_active=bool(row[3]),
+            expires_at=read_time(row[4]),
+            revoked_at=read_time(row[5]),
+            policy_id=row[6],
+            capture=row[7],
+            allowed_models=tuple(read_json(row[8]) or ()),
+            max_concurrency=row[9],
+            user_id=row[10],
+            username=row[11],
+            user_is_active=bool(row[12]),
+            user_policy_id=row[13],
+            team_id=row[14],
+            team_name=row[15] or "",
+            team_policy_id=row[16],
+        )
+        for row in rows
+    }
+
+
+def running_calls(key_ids: Collection[int]) -> dict[int, int]:
+    """Return how many calls of each of these keys are running. Locks the keys, so the answer stays true."""
+    keys = sorted(key_ids)
+    if connection.features.has_select_for_update:
+        query(f"SELECT id FROM accounts_apikey WHERE id IN ({marks(keys)}) ORDER BY id FOR NO KEY UPDATE", keys)
+    rows = query(
+        "SELECT key_id, COUNT(*) FROM accounts_callrecord"
+        f" WHERE status = 'running' AND key_id IN ({marks(keys)}) GROUP BY key_id",
+        keys,
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+_CALL_COLUMNS = (
+    "id, key_id, user_id, team_id, worker_id, requested_model, kind, wire_format, streamed, session_id, agent_id,"
+    " user_agent, request_bytes, policy_name, reservation, started_at"
+)
+_INSERT_CALL = (
+    f"INSERT INTO accounts_callrecord ({_CALL_COLUMNS}, dropped_fields, route_name, scene_name, provider_name,"
+    " model_name, decision, status, error_kind, error_message, stop_reason, upstream_request_id, input_tokens,"
+    " output_tokens, cache_read_tokens, cache_write_tokens, thinking_tokens, usage_is_estimated, currency, cost_source,"
+    " reference_currency) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '[]', '', '', '', '',"
+    " '{}', 'running', '', '', '', '', 0, 0, 0, 0, 0, %s, '', '', '')"
+)
+
+
+def insert_calls(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the running rows of admitted calls."""
+    write(
+        _INSERT_CALL,
+        [
+            [
+                uuid_value(row["id"]),
+                row["key_id"],
+                row["user_id"],
+                row["team_id"],
+                uuid_value(row["worker_id"]),
+                _text(row["requested_model"]),
+                row["kind"],
+                row["wire_format"],
+                row["streamed"],
+                _text(row["session_id"]),
+                _text(row["agent_id"]),
+                _text(row["user_agent"]),
+                row["request_bytes"],
+                row["policy_name"],
+                json.dumps(row["reservation"]),
+                time_value(row["started_at"]),
+                False,
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _text(value: str) -> str:
+    # PostgreSQL cannot keep NUL in text.
+    return value.replace("\x00", "") if "\x00" in value else value
+
+
+def lock_running(ids: Collection[uuid.UUID]) -> list[RunningRow]:
+    """Return and lock those of the calls `ids` that are still running."""
+    found: list[RunningRow] = []
+    pending = [uuid_value(value) for value in ids]
+    for begin in range(0, len(pending), _IN_LIMIT):
+        part = pending[begin : begin + _IN_LIMIT]
+        rows = query(
+            "SELECT id, key_id, user_id, team_id, kind, scene_name, reservation, started_at FROM accounts_callrecord"
+            f" WHERE status = 'running' AND id IN ({marks(part)}) ORDER BY id{lock()}",
+            part,
+        )
+        found += [
+            RunningRow(read_uuid(call_id), key_id, user_id, team_id, kind, scene, read_json(reservation), started_at)
+            for call_id, key_id, user_id, team_id, kind, scene, reservation, started in rows
+            if (started_at := read_time(started)) is not None
+        ]
+    return found
+
+
+_CLOSE_CALL = (
+    "UPDATE accounts_callrecord SET status = %s, settled_at = %s, booked_on = %s, policy_name = %s, route_name = %s,"
+    " provider_name = %s, model_name = %s, decision = %s, dropped_fields = %s, http_status = %s, error_kind = %s,"
+    " error_message = %s, stop_reason = %s, upstream_request_id = %s, input_tokens = %s, output_tokens = %s,"
+    " cache_read_tokens = %s, cache_write_tokens = %s, thinking_tokens = %s, usage_is_estimated = %s, cost = %s,"
+    " currency = %s, cost_source = %s, reference_cost = %s, reference_currency = %s, ttft_ms = %s, duration_ms = %s"
+    " WHERE id = %s"
+)
+
+
+def close_calls(items: Sequence[tuple["Settlement", date]]) -> None:
+    """Write how the calls ended. They are locked and running."""
+    write(
+        _CLOSE_CALL,
+        [
+            [
+                item.status,
+                time_value(item.ended_at),
+                connection.ops.adapt_datefield_value(booked_on),
+                item.policy_name,
+                item.route_name,
+                item.provider_name,
+                item.model_name,
+                json.dumps(item.decision, ensure_ascii=False),
+                json.dumps(item.dropped_fields),
+                item.http_status,
+                item.error_kind,
+                _text(item.error_message[:500]),
+                _text(item.stop_reason[:40]),
+                _text(item.upstream_request_id[:120]),
+                item.usage.input_tokens,
+                item.usage.output_tokens,
+                item.usage.cache_read_tokens,
+                item.usage.cache_write_tokens,
+                item.usage.thinking_tokens,
+                item.usage.is_estimated,
+                None if item.cost is None else to_units(item.cost),
+                item.currency if item.cost is not None else "",
+                item.cost_source,
+                None if item.reference_cost is None else to_units(item.reference_cost),
+                item.reference_currency,
+                item.ttft_ms,
+                item.duration_ms,
+                uuid_value(item.call_id),
+            ]
+            for item, booked_on in items
+        ],
+    )
+
+
+def insert_attempts(items: Sequence["Settlement"]) -> None:
+    """Write every try of the calls."""
+    write(
+        "INSERT INTO accounts_attempt (call_id, position, provider_name, credential_name, model_name, outcome,"
+        " http_status, message, started_at, duration_ms) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        [
+            [
+                uuid_value(item.call_id),
+                position,
+                attempt.target.provider_name,
+                attempt.credential_name,
+                attempt.target.model_id,
+                attempt.outcome[:30],
+                attempt.http_status,
+                _text(attempt.message[:500]),
+                time_value(attempt.started_at),
+                attempt.duration_ms,
+            ]
+            for item in items
+            for position, attempt in enumerate(item.attempts)
+        ],
+    )
+
+
+_TOTALS = (
+    "calls, failed_calls, unpriced_calls, estimated_calls, input_tokens, output_tokens, cache_read_tokens,"
+    " cache_write_tokens, cost, reference_cost"
+)
+_RAISE_DAY = (
+    "INSERT INTO accounts_usagedaily (date, key_id, user_id, team_id, provider_name, model_name, scene_name, kind,"
+    f" currency, {_TOTALS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    " ON CONFLICT (date, key_id, user_id, (COALESCE(team_id, 0)), provider_name, model_name, scene_name, kind,"
+    " currency) DO UPDATE SET "
+    + ", ".join(f"{name} = accounts_usagedaily.{name} + EXCLUDED.{name}" for name in _TOTALS.split(", "))
+)
+
+
+def raise_days(days: Mapping[tuple[Any, ...], DayTotals]) -> None:
+    """Add to the daily rows, in a fixed order: two workers that raise the same rows must not wait crosswise."""
+    write(
+        _RAISE_DAY,
+        [
+            [
+                connection.ops.adapt_datefield_value(dimension[0]),
+                *dimension[1:],
+                totals.calls,
+                totals.failed_calls,
+                totals.unpriced_calls,
+                totals.estimated_calls,
+                totals.input_tokens,
+                totals.output_tokens,
+                totals.cache_read_tokens,
+                totals.cache_write_tokens,
+                to_units(totals.cost),
+                to_units(totals.reference_cost),
+            ]
+            for dimension, totals in sorted(days.items(), key=lambda pair: tuple(map(str, pair[0])))
+        ],
+    )

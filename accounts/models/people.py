@@ -1,0 +1,92 @@
+"""People, their teams and their keys."""
+
+from django.contrib.auth.models import AbstractUser
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from providers.models import name_validator
+from routing.models import CaptureMode, Policy
+
+
+class Team(models.Model):
+    """A group of people whose usage is reported and limited together."""
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    cost_center = models.CharField(_("cost center"), max_length=60, blank=True)
+    parent = models.ForeignKey(
+        "self", models.PROTECT, related_name="children", null=True, blank=True, verbose_name=_("parent team")
+    )
+    lead = models.ForeignKey(
+        "User", models.PROTECT, related_name="led_teams", null=True, blank=True, verbose_name=_("lead")
+    )
+    policy = models.ForeignKey(
+        Policy, models.PROTECT, related_name="teams", null=True, blank=True, verbose_name=_("policy")
+    )
+    is_active = models.BooleanField(_("active"), default=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("team")
+        verbose_name_plural = _("teams")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class User(AbstractUser):
+    """A person. Deactivated, never deleted: the books keep the name."""
+
+    team = models.ForeignKey(
+        Team, models.PROTECT, related_name="members", null=True, blank=True, verbose_name=_("team")
+    )
+    policy = models.ForeignKey(
+        Policy, models.PROTECT, related_name="users", null=True, blank=True, verbose_name=_("policy")
+    )
+    must_change_password = models.BooleanField(
+        _("must change the password"), default=False, help_text=_("No page answers before the password is changed.")
+    )
+    language = models.CharField(_("language"), max_length=10, blank=True)
+    time_zone = models.CharField(_("time zone"), max_length=60, blank=True)
+
+    class Meta(AbstractUser.Meta):
+        ordering = ["username"]
+
+
+class ApiKey(models.Model):
+    """A personal key. Only its first characters and a keyed digest are stored (accounts/keys.py)."""
+
+    user = models.ForeignKey(User, models.PROTECT, related_name="api_keys", verbose_name=_("owner"))
+    name = models.CharField(_("name"), max_length=60, validators=[name_validator])
+    prefix = models.CharField(_("begins with"), max_length=16, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    policy = models.ForeignKey(
+        Policy, models.PROTECT, related_name="api_keys", null=True, blank=True, verbose_name=_("policy")
+    )
+    allowed_models = models.JSONField(
+        _("allowed models"),
+        default=list,
+        blank=True,
+        help_text=_("JSON list of patterns, e.g. main/*, claude-haiku-*. Empty: all."),
+    )
+    capture = models.CharField(
+        _("capture"), max_length=10, choices=CaptureMode.choices, blank=True, help_text=_("Empty: as in the policy.")
+    )
+    max_concurrency = models.PositiveIntegerField(
+        _("calls at the same time"), null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    note = models.CharField(_("note"), max_length=200, blank=True)
+    is_active = models.BooleanField(_("active"), default=True)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
+        ordering = ["user__username", "name"]
+        constraints = [models.UniqueConstraint("user", "name", name="accounts_apikey_unique_name")]
+
+    def __str__(self) -> str:
+        return f"{self.user}/{self.name}"

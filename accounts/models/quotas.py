@@ -1,0 +1,114 @@
+"""Limits on use, and what was used of them."""
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Coalesce
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models.people import ApiKey, Team, User
+
+
+class Quota(models.Model):
+    """A limit on what a team, a user or a key may use in a window of time."""
+
+    class Unit(models.TextChoices):
+        COST = "cost", _("cost")
+        TOKENS = "tokens", _("tokens")
+        REQUESTS = "requests", _("requests")
+
+    class Window(models.TextChoices):
+        MINUTE = "minute", _("minute")
+        FIVE_HOURS = "5h", _("5 hours")
+        DAY = "day", _("day")
+        WEEK = "week", _("week")
+        MONTH = "month", _("month")
+        TOTAL = "total", _("total")
+
+    class Action(models.TextChoices):
+        BLOCK = "block", _("refuse")
+        WARN = "warn", _("warn")
+        DOWNGRADE = "downgrade", _("use a cheaper route")
+
+    team = models.ForeignKey(Team, models.PROTECT, related_name="quotas", null=True, blank=True, verbose_name=_("team"))
+    user = models.ForeignKey(User, models.PROTECT, related_name="quotas", null=True, blank=True, verbose_name=_("user"))
+    key = models.ForeignKey(ApiKey, models.PROTECT, related_name="quotas", null=True, blank=True, verbose_name=_("key"))
+    unit = models.CharField(_("unit"), max_length=10, choices=Unit.choices)
+    window = models.CharField(_("window"), max_length=10, choices=Window.choices)
+    limit = models.DecimalField(_("limit"), max_digits=20, decimal_places=6, validators=[MinValueValidator(0)])
+    currency = models.CharField(
+        _("currency"),
+        max_length=3,
+        blank=True,
+        default="USD",
+        help_text=_("Of a limit on cost. Only calls priced in this currency count."),
+    )
+    action = models.CharField(_("action"), max_length=10, choices=Action.choices, default=Action.BLOCK)
+    is_active = models.BooleanField(_("active"), default=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("quota")
+        verbose_name_plural = _("quotas")
+        ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(team__isnull=False, user__isnull=True, key__isnull=True)
+                | Q(team__isnull=True, user__isnull=False, key__isnull=True)
+                | Q(team__isnull=True, user__isnull=True, key__isnull=False),
+                name="accounts_quota_one_subject",
+            ),
+            models.CheckConstraint(condition=Q(limit__gte=0), name="accounts_quota_limit_not_negative"),
+            models.UniqueConstraint(
+                Coalesce("team", 0),
+                Coalesce("user", 0),
+                Coalesce("key", 0),
+                "unit",
+                "window",
+                "currency",
+                name="accounts_quota_unique_per_subject",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        amount = f"{self.limit.normalize():f}"
+        what = f"{amount} {self.currency}" if self.unit == self.Unit.COST else f"{amount} {self.unit}"
+        return f"{self.subject_name()}: {what} / {self.window}"
+
+    def subject_name(self) -> str:
+        """Return the subject as a configuration file writes it."""
+        if self.team_id is not None:
+            return f"team {self.team}"
+        if self.user_id is not None:
+            return f"user {self.user}"
+        return f"key {self.key}"
+
+    def clean(self) -> None:
+        if sum(subject is not None for subject in (self.team_id, self.user_id, self.key_id)) != 1:
+            raise ValidationError(_("Choose one of team, user and key."))
+        if self.action == self.Action.DOWNGRADE:
+            raise ValidationError({"action": _("Downgrading is not available in this version.")})
+
+
+class QuotaWindow(models.Model):
+    """What was used of a quota in one window, and what running calls have reserved of it."""
+
+    quota = models.ForeignKey(Quota, models.PROTECT, related_name="windows", verbose_name=_("quota"))
+    starts_at = models.DateTimeField(_("starts"))
+    ends_at = models.DateTimeField(_("ends"), null=True, blank=True, help_text=_("Empty: never."))
+    used = models.DecimalField(_("used"), max_digits=24, decimal_places=10, default=0)
+    reserved = models.DecimalField(_("reserved"), max_digits=24, decimal_places=10, default=0)
+
+    class Meta:
+        verbose_name = _("quota window")
+        verbose_name_plural = _("quota windows")
+        ordering = ["-starts_at"]
+        constraints = [
+            # Also the look-up of a window by the ledger.
+            models.UniqueConstraint("quota", "starts_at", name="accounts_quotawindow_unique_start"),
+            models.CheckConstraint(condition=Q(used__gte=0), name="accounts_quotawindow_used_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quota} @ {self.starts_at:%Y-%m-%d %H:%M}"

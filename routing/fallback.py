@@ -1,0 +1,177 @@
+"""Try targets in order until one answers. There is no fallback after the first event has gone to the client."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+
+from providers.clients import client_for
+from providers.clients.base import Answer, UpstreamCall
+from providers.errors import ErrorKind, UpstreamError
+from providers.target import Secret, Target
+
+logger = logging.getLogger(__name__)
+
+# Another credential of the same provider may do better.
+_CREDENTIAL_KINDS = frozenset(
+    {ErrorKind.AUTH, ErrorKind.INSUFFICIENT_FUNDS, ErrorKind.RATE_LIMITED, ErrorKind.PERMISSION}
+)
+# Two targets that call the request itself wrong are right: a third would only cost time.
+_MAX_INVALID_REQUESTS = 2
+# When every target failed, the client gets the error that helps it most: the lowest rank here, the first of equals.
+_USEFULNESS = {
+    ErrorKind.CONTEXT_TOO_LONG: 0,
+    ErrorKind.INVALID_REQUEST: 1,
+    ErrorKind.UNSUPPORTED_FEATURE: 1,
+    ErrorKind.CONTENT_FILTERED: 2,
+    ErrorKind.OVERLOADED: 3,
+    ErrorKind.TIMEOUT: 4,
+    ErrorKind.SERVER_ERROR: 5,
+    ErrorKind.BAD_RESPONSE: 5,
+    ErrorKind.UNREACHABLE: 6,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptResult:
+    """One try of one target, as the books keep it."""
+
+    target: Target
+    credential_name: str
+    outcome: str  # "ok", "empty", or the kind of the error
+    http_status: int | None
+    message: str
+    started_at: datetime
+    duration_ms: int
+
+
+@dataclass(slots=True)
+class Opened:
+    """A target that answers, after its first event; `body` is the whole answer when the client asked for no stream."""
+
+    answer: Answer
+    target: Target
+    credential_name: str
+    body: bytes | None = None
+
+
+class Cooldowns:
+    """Targets that just failed, and until when they are tried after the others. One per process."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: dict[str, float] = {}
+
+    def start(self, target: Target, error: UpstreamError) -> None:
+        """Let `target` cool down for as long as the kind of `error`, or its `retry-after`, says."""
+        seconds = error.retry_after_s if error.retry_after_s is not None else error.cooldown_s
+        if error.cooldown_s > 0 and seconds > 0:
+            self._until[target.name] = self._clock() + seconds
+
+    def clear(self, target: Target) -> None:
+        """Forget the failures of `target`: it has answered."""
+        self._until.pop(target.name, None)
+
+    def order(self, candidates: Iterable[Target]) -> list[Target]:
+        """Return `candidates`, those in cooldown last."""
+        now = self._clock()
+        return sorted(candidates, key=lambda target: self._until.get(target.name, 0.0) > now)
+
+
+async def open_first(
+    candidates: list[Target],
+    call: UpstreamCall,
+    *,
+    capture: bool,
+    cooldowns: Cooldowns | None,
+    on_attempt: Callable[[AttemptResult], None],
+) -> Opened:
+    """Return the first answer among `candidates`; every try is reported to `on_attempt`.
+
+    For a client that asked for no stream the answer is read to its end here, so an upstream that dies in mid-answer
+    still leads to the next target. Raises `UpstreamError`, the most useful one, when all failed, and `InvalidRequest`
+    when the request contradicts itself.
+    """
+    errors: list[UpstreamError] = []
+    too_small = 0  # the largest context window that has proved too small
+    empty: Opened | None = None
+    for target in cooldowns.order(candidates) if cooldowns else candidates:
+        if too_small and (target.context_window or 0) <= too_small:
+            continue
+        for secret in target.secrets or (None,):
+            started_at, begin = timezone.now(), time.monotonic()
+
+            def report(outcome: str, status: int | None, message: str = "") -> None:
+                on_attempt(
+                    AttemptResult(
+                        target,  # noqa: B023  (called before the loop goes on)
+                        secret.name if secret else "",  # noqa: B023
+                        outcome,
+                        status,
+                        message,
+                        started_at,  # noqa: B023
+                        round((time.monotonic() - begin) * 1000),  # noqa: B023
+                    )
+                )
+
+            try:
+                opened = await _open(target, secret, call, capture)
+            except UpstreamError as error:
+                report(error.kind, error.status, error.message)
+                logger.warning("%s failed: %s", target.name, error)
+                errors.append(error)
+                if cooldowns:
+                    cooldowns.start(target, error)
+                if error.kind in _CREDENTIAL_KINDS:
+                    continue
+                break
+            except asyncio.CancelledError:
+                report("cancelled", None)
+                raise
+            if opened.answer.is_empty and empty is None and target is not candidates[-1]:
+                # Nothing was sent yet and nothing would be: another target may have something to say.
+                report("empty", opened.answer.status)
+                empty = opened
+                await opened.answer.aclose()
+                break
+            report("ok", opened.answer.status)
+            if cooldowns:
+                cooldowns.clear(target)
+            return opened
+        if errors and not _go_on(errors):
+            break
+        if errors and errors[-1].kind is ErrorKind.CONTEXT_TOO_LONG:
+            too_small = max(too_small, errors[-1].context_window or target.context_window or 1)
+    if empty is not None:
+        return empty
+    raise _most_useful(errors)
+
+
+async def _open(target: Target, secret: Secret | None, call: UpstreamCall, capture: bool) -> Opened:
+    answer = await client_for(target).open(target, secret, call, capture=capture)
+    opened = Opened(answer, target, secret.name if secret else "")
+    if not call.streamed:
+        try:
+            opened.body = await answer.message()
+        except BaseException:
+            await answer.aclose()
+            raise
+    return opened
+
+
+def _go_on(errors: list[UpstreamError]) -> bool:
+    if not errors[-1].may_fall_back:
+        return False
+    invalid = sum(error.kind in (ErrorKind.INVALID_REQUEST, ErrorKind.UNSUPPORTED_FEATURE) for error in errors)
+    return invalid < _MAX_INVALID_REQUESTS
+
+
+def _most_useful(errors: list[UpstreamError]) -> UpstreamError:
+    if all(error.kind is ErrorKind.RATE_LIMITED for error in errors):
+        # The soonest moment at which any of them may answer again.
+        return min(errors, key=lambda error: error.retry_after_s if error.retry_after_s is not None else float("inf"))
+    return min(errors, key=lambda error: _USEFULNESS.get(error.kind, 7))

@@ -1,0 +1,90 @@
+"""When windows begin and end, and what fits into them."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from accounts.quota import Reservation, Used, bounds, has_room
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+BERLIN = ZoneInfo("Europe/Berlin")
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("window", "now", "zone", "start", "end"),
+    [
+        ("minute", "2026-11-23T10:11:12", UTC, "2026-11-23T10:11:00", "2026-11-23T10:12:00"),
+        ("5h", "2026-11-23T10:11:12", UTC, "2026-11-23T10:11:12", "2026-11-23T15:11:12"),
+        ("day", "2026-11-23T10:00:00", SHANGHAI, "2026-11-22T16:00:00", "2026-11-23T16:00:00"),
+        # In Shanghai it is the first of the next month already.
+        ("month", "2026-11-30T16:30:00", SHANGHAI, "2026-11-30T16:00:00", "2026-12-31T16:00:00"),
+        ("month", "2026-12-31T23:59:59", UTC, "2026-12-01T00:00:00", "2027-01-01T00:00:00"),
+        ("month", "2028-02-29T12:00:00", UTC, "2028-02-01T00:00:00", "2028-03-01T00:00:00"),
+        ("week", "2026-11-22T23:30:00", UTC, "2026-11-16T00:00:00", "2026-11-23T00:00:00"),
+        ("week", "2026-11-22T23:30:00", BERLIN, "2026-11-22T23:00:00", "2026-11-29T23:00:00"),
+        # Days of 23 and of 25 hours.
+        ("day", "2026-03-29T10:00:00", BERLIN, "2026-03-28T23:00:00", "2026-03-29T22:00:00"),
+        ("day", "2026-10-25T10:00:00", BERLIN, "2026-10-24T22:00:00", "2026-10-25T23:00:00"),
+        ("day", "2026-11-01T05:30:00", NEW_YORK, "2026-11-01T04:00:00", "2026-11-02T05:00:00"),
+        ("week", "2026-10-25T12:00:00", BERLIN, "2026-10-18T22:00:00", "2026-10-25T23:00:00"),
+        ("total", "2026-11-23T10:00:00", SHANGHAI, "1970-01-01T00:00:00", None),
+    ],
+)
+def test_a_window_is_cut_in_the_business_time_zone(
+    window: str, now: str, zone: ZoneInfo, start: str, end: str | None
+) -> None:
+    assert bounds(window, at(now), zone) == (at(start), at(end) if end else None)
+
+
+def test_windows_follow_each_other_without_gap_or_overlap() -> None:
+    for zone in (UTC, SHANGHAI, BERLIN, NEW_YORK):
+        for window in ("minute", "day", "week", "month"):
+            moment = at("2026-01-15T12:34:56")
+            for _ in range(60):
+                start, end = bounds(window, moment, zone)
+                assert end is not None
+                assert start <= moment < end
+                assert bounds(window, end - timedelta(microseconds=1), zone) == (start, end)
+                moment = end
+                assert bounds(window, moment, zone)[0] == end
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "reserved", "expected", "certain", "fits"),
+    [
+        (100, 0, 0, 100, 100, True),
+        (100, 0, 0, 101, 101, False),
+        (100, 50, 0, 50, 10, True),
+        (100, 50, 0, 500, 50, True),  # alone: a short answer may fit
+        (100, 50, 0, 500, 51, False),  # not even the prompt fits
+        (100, 50, 1, 500, 10, False),  # not alone: together they could pass the cap
+        (100, 100, 0, 0, 0, True),
+        (100, 100, 0, 5, 0, False),
+        (0, 0, 0, 1, 1, False),
+    ],
+)
+def test_room(limit: int, used: int, reserved: int, expected: int, certain: int, fits: bool) -> None:
+    assert has_room(*map(Decimal, (limit, used, reserved, expected, certain))) is fits
+
+
+def test_reservation_survives_its_record() -> None:
+    reservation = Reservation(10, 20, Decimal("0.0001234567"), Decimal("0.00001"), "CNY")
+    stored = Reservation.from_json(reservation.as_json([1, 2]))
+    assert [stored.amount(unit, "CNY") for unit in ("requests", "tokens", "cost")] == [
+        Decimal(1),
+        Decimal(30),
+        Decimal("0.0001234567"),
+    ]
+    assert stored.amount("cost", "USD") == 0
+
+
+def test_what_failed_without_using_anything_counts_nothing() -> None:
+    nothing = Used(counts=False, tokens=0, cost=None, currency="")
+    assert [nothing.amount(unit, "USD") for unit in ("requests", "tokens", "cost")] == [0, 0, 0]

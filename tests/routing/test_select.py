@@ -1,0 +1,122 @@
+"""Which targets a call may use, and why."""
+
+import re
+from fnmatch import translate
+
+import pytest
+
+from routing.select import Decision, ModelNotAllowed, NoTarget, PromptTooLong, first_target, select
+from routing.snapshot import AliasSnapshot, PolicySnapshot, RouteSnapshot, Snapshot
+from tests.accounts.books import target
+
+BIG, SMALL, OTHER = target("main/big", context_window=1000), target("main/small"), target("backup/qwen/qwen3:free")
+EVERYDAY = RouteSnapshot("everyday", ("main/big", "gone/model", "backup/qwen/qwen3:free"))
+POLICY = PolicySnapshot(1, "default", "direct", EVERYDAY, "", None)
+
+
+def alias(pattern: str, *names: str, route: str = "") -> AliasSnapshot:
+    return AliasSnapshot(pattern, re.compile(translate(pattern)), RouteSnapshot(route, names))
+
+
+VIEW = Snapshot(
+    1,
+    {each.name: each for each in (BIG, SMALL, OTHER)},
+    (alias("claude-haiku-*", "main/small"), alias("duo", "main/small", "main/big", route="duo")),
+    {1: POLICY},
+    POLICY,
+)
+
+
+def choose(requested: str, **fields: object) -> Decision:
+    return select(VIEW, POLICY, requested, **fields)  # type: ignore[arg-type]
+
+
+def names(decision: Decision) -> list[str]:
+    return [each.name for each in decision.candidates]
+
+
+@pytest.mark.parametrize(
+    ("requested", "expected", "reason"),
+    [
+        ("claude-opus-5-5", ["main/big", "backup/qwen/qwen3:free"], "policy default"),
+        ("claude-haiku-5-5", ["main/small"], "alias claude-haiku-*"),
+        ("duo", ["main/small", "main/big"], "alias duo"),
+        ("main/small", ["main/small"], "named by the client"),
+        ("backup/qwen/qwen3:free", ["backup/qwen/qwen3:free"], "named by the client"),
+        ("main/unheard-of", ["main/big", "backup/qwen/qwen3:free"], "policy default"),
+        ("模型", ["main/big", "backup/qwen/qwen3:free"], "policy default"),
+    ],
+)
+def test_a_name_means_an_alias_a_target_or_whatever_the_policy_says(
+    requested: str, expected: list[str], reason: str
+) -> None:
+    decision = choose(requested)
+    assert names(decision) == expected
+    assert decision.reason == reason
+
+
+def test_what_was_passed_over_is_recorded_with_the_reason() -> None:
+    decision = choose("claude-opus-5-5", prompt_tokens=1101)
+    assert names(decision) == ["backup/qwen/qwen3:free"]
+    assert decision.as_record() == {
+        "reason": "policy default",
+        "candidates": ["backup/qwen/qwen3:free"],
+        "skipped": [
+            {"target": "gone/model", "reason": "disabled"},
+            {"target": "main/big", "reason": "prompt of about 1101 tokens exceeds its window"},
+        ],
+    }
+
+
+def test_an_estimate_just_above_the_window_is_given_a_chance() -> None:
+    assert "main/big" in names(choose("claude-opus-5-5", prompt_tokens=1100))
+
+
+def test_where_nothing_has_room_the_platform_decides_unless_it_would_cut_silently() -> None:
+    assert names(choose("main/big", prompt_tokens=1900)) == ["main/big"]
+    silent = target("local/llama", kind="ollama", context_window=1000)
+    view = Snapshot(1, {silent.name: silent})
+    with pytest.raises(PromptTooLong):
+        select(view, None, silent.name, prompt_tokens=1900)
+
+
+def test_a_prompt_that_fits_nowhere_says_so_in_the_words_that_make_clients_compact() -> None:
+    with pytest.raises(PromptTooLong, match=r"^prompt is too long: 5000 tokens > 1000 maximum$"):
+        choose("main/big", prompt_tokens=5000)
+
+
+@pytest.mark.parametrize(
+    ("requested", "allowed", "expected"),
+    [
+        ("claude-opus-5-5", ["main/*"], ["main/big"]),
+        ("claude-opus-5-5", ["claude-*"], ["main/big", "backup/qwen/qwen3:free"]),
+        ("claude-haiku-5-5", ["claude-haiku-*"], ["main/small"]),
+        ("claude-haiku-5-5", ["main/small"], ["main/small"]),
+        ("main/big", ["backup/*"], None),
+        ("claude-haiku-5-5", ["main/big"], None),
+    ],
+)
+def test_a_key_uses_only_what_it_may(requested: str, allowed: list[str], expected: list[str] | None) -> None:
+    if expected is None:
+        with pytest.raises(ModelNotAllowed, match=re.escape(allowed[0])):
+            choose(requested, allowed=allowed)
+    else:
+        assert names(choose(requested, allowed=allowed)) == expected
+
+
+def test_without_a_way_to_answer_the_text_says_what_to_do() -> None:
+    empty = PolicySnapshot(2, "empty", "direct", RouteSnapshot("none", ()), "", None)
+    off = PolicySnapshot(3, "off", "direct", RouteSnapshot("off", ("gone/model",)), "", None)
+    for policy, text in ((None, "No routing policy"), (empty, "has no targets"), (off, "disabled")):
+        with pytest.raises(NoTarget, match=text):
+            select(VIEW, policy, "x")
+        assert first_target(VIEW, policy, "x") is None
+    assert first_target(VIEW, POLICY, "x") is BIG
+
+
+def test_the_most_particular_policy_counts() -> None:
+    other = PolicySnapshot(2, "other", "direct", EVERYDAY, "", None)
+    view = Snapshot(1, {}, (), {1: POLICY, 2: other}, POLICY)
+    assert view.policy(None, 2, 1) is other
+    assert view.policy(None, None, None) is POLICY
+    assert view.policy(99, None, 2) is other
