@@ -1,0 +1,133 @@
+"""System checks: every combination of settings that would go wrong later says so at the start, with a hint.
+
+gateway.E001  SECRET_KEY is missing
+gateway.E002  the key pepper is missing
+gateway.E003  the encryption keys are missing or unusable
+gateway.E004  database connections are kept per thread
+gateway.E005  GZipMiddleware would break streams
+gateway.E006  several workers on SQLite
+gateway.E007  the body limit of Django is below the API's
+gateway.E008  an unknown time zone
+gateway.W001  one key serves two purposes
+gateway.W002  transactions around requests hold a connection through a stream
+"""
+
+import zoneinfo
+from collections.abc import Sequence
+from typing import Any
+
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
+
+
+def _secret_key() -> str:
+    try:
+        return str(settings.SECRET_KEY)
+    except ImproperlyConfigured:
+        return ""
+
+
+@register()
+def secrets_are_set(app_configs: Any, **_kwargs: Any) -> Sequence[CheckMessage]:
+    """Find missing and unusable secrets."""
+    found: list[CheckMessage] = []
+    hint = "Set {0} or {0}_FILE; scripts/serve makes one in the data directory by itself."
+    if not _secret_key():
+        found.append(Error("SECRET_KEY is not set.", hint=hint.format("SECRET_KEY"), id="gateway.E001"))
+    if not settings.KEY_PEPPER:
+        found.append(
+            Error("The pepper of the API keys is not set.", hint=hint.format("WOLFGATE_KEY_PEPPER"), id="gateway.E002")
+        )
+    elif _secret_key() == settings.KEY_PEPPER and not settings.DEBUG:
+        found.append(
+            checks.Warning(
+                "WOLFGATE_KEY_PEPPER equals SECRET_KEY.",
+                hint="Use different values: changing SECRET_KEY must not make every API key unknown.",
+                id="gateway.W001",
+            )
+        )
+    found += _encryption_keys()
+    return found
+
+
+def _encryption_keys() -> list[CheckMessage]:
+    if not settings.ENCRYPTION_KEYS:
+        return [
+            Error(
+                "The encryption keys of the provider credentials are not set.",
+                hint="Set WOLFGATE_ENCRYPTION_KEYS or WOLFGATE_ENCRYPTION_KEYS_FILE to one or more Fernet keys.",
+                id="gateway.E003",
+            )
+        ]
+    for position, key in enumerate(settings.ENCRYPTION_KEYS, 1):
+        try:
+            Fernet(key)
+        except ValueError:
+            return [
+                Error(
+                    f"Encryption key number {position} is not a Fernet key.",
+                    hint='Make one with python -c "from cryptography.fernet import Fernet;'
+                    ' print(Fernet.generate_key().decode())".',
+                    id="gateway.E003",
+                )
+            ]
+    return []
+
+
+@register()
+def streams_are_safe(app_configs: Any, **_kwargs: Any) -> Sequence[CheckMessage]:
+    """Find settings under which streams lose data or hold resources."""
+    found: list[CheckMessage] = []
+    database = settings.DATABASES["default"]
+    if database.get("CONN_MAX_AGE") != 0:
+        found.append(
+            Error(
+                "CONN_MAX_AGE is not 0: under ASGI each thread would keep a connection of its own.",
+                hint="Remove conn_max_age from DATABASE_URL; PostgreSQL is pooled (DATABASE_POOL_SIZE).",
+                id="gateway.E004",
+            )
+        )
+    if "django.middleware.gzip.GZipMiddleware" in settings.MIDDLEWARE:
+        found.append(
+            Error(
+                "GZipMiddleware compresses each piece of a stream by itself, and clients lose all but the first.",
+                hint="Remove it; let a proxy compress the pages of the admin.",
+                id="gateway.E005",
+            )
+        )
+    if settings.WORKERS > 1 and database["ENGINE"] == "django.db.backends.sqlite3":
+        found.append(
+            Error(
+                f"{settings.WORKERS} workers cannot share SQLite.",
+                hint="Set DATABASE_URL to a PostgreSQL server, or WORKERS=1.",
+                id="gateway.E006",
+            )
+        )
+    if settings.DATA_UPLOAD_MAX_MEMORY_SIZE is not None and (
+        settings.DATA_UPLOAD_MAX_MEMORY_SIZE < settings.MAX_BODY_BYTES
+    ):
+        found.append(
+            Error(
+                "DATA_UPLOAD_MAX_MEMORY_SIZE is below the API's limit: large requests would get a page of HTML.",
+                hint="Leave it at its default.",
+                id="gateway.E007",
+            )
+        )
+    if database.get("ATOMIC_REQUESTS"):
+        found.append(
+            checks.Warning(
+                "ATOMIC_REQUESTS holds a transaction through each page.",
+                hint="Remove it; what must be atomic says so itself.",
+                id="gateway.W002",
+            )
+        )
+    try:
+        zoneinfo.ZoneInfo(settings.TIME_ZONE)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        found.append(
+            Error(f"TIME_ZONE {settings.TIME_ZONE!r} is unknown.", hint="Use a name such as UTC.", id="gateway.E008")
+        )
+    return found

@@ -156,6 +156,37 @@ MAX_BODY_BYTES = 32 * 1024 * 1024
 # How long open streams may go on after SIGTERM.
 DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=30.0)
 
+# What `manage.py bootstrap` sets up on an empty database.
+BOOTSTRAP = {
+    "superuser": {
+        "username": env.str("DJANGO_SUPERUSER_USERNAME", default="admin"),
+        "password": secret("DJANGO_SUPERUSER_PASSWORD"),
+        "email": env.str("DJANGO_SUPERUSER_EMAIL", default=""),
+    },
+    "dashscope": {
+        "api_key": secret("DASHSCOPE_API_KEY"),
+        "base_url": env.str("DASHSCOPE_BASE_URL", default=""),
+    },
+    "openrouter": {
+        "api_key": secret("OPENROUTER_API_KEY"),
+        "base_url": env.str("OPENROUTER_BASE_URL", default=""),
+    },
+    "siliconflow": {
+        "api_key": secret("SILICONFLOW_API_KEY"),
+        "base_url": env.str("SILICONFLOW_BASE_URL", default=""),
+    },
+    "openai_compatible": {
+        "api_key": secret("OPENAI_API_KEY"),
+        "base_url": env.str("OPENAI_BASE_URL", default=""),
+    },
+    "anthropic_compatible": {
+        "api_key": secret("ANTHROPIC_UPSTREAM_API_KEY"),
+        "base_url": env.str("ANTHROPIC_UPSTREAM_BASE_URL", default=""),
+    },
+    "ollama": {"api_key": "", "base_url": env.str("OLLAMA_BASE_URL", default="")},
+    "lmstudio": {"api_key": "", "base_url": env.str("LMSTUDIO_BASE_URL", default="")},
+}
+
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOGGING = {
     "version": 1,
@@ -170,6 +201,8 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["call"]}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL if LOG_LEVEL != "DEBUG" else "INFO"},
     "loggers": {
-        name: {"level": LOG_LEVEL} for name in ("gateway", "providers", "routing", "accounts")
+        **{name: {"level": LOG_LEVEL} for name in ("gateway", "providers", "routing", "accounts")},
+        # A line for each upstream request, beside our own for each call.
+        "httpx": {"level": "WARNING"},
     },
 }

@@ -1,0 +1,78 @@
+"""The API's routes and exception handlers, nothing else."""
+
+from typing import Any
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from ninja import NinjaAPI
+
+from accounts import ledger_thread
+from accounts.errors import LedgerUnavailable
+from gateway import errors, model_list, pipeline
+
+api = NinjaAPI(title="Wolfgate", version="1", docs_url=None, openapi_url=None, urls_namespace="api")
+
+# Clients append `/v1/messages` to their base URL, which may or may not end in `/v1` already.
+PREFIXES = ("/", "/v1/", "/v1/v1/", "/api/v1/claude-code/", "/api/v1/claude-code/v1/")
+
+
+async def messages(request: HttpRequest) -> HttpResponseBase:
+    assert isinstance(request, ASGIRequest)
+    return await pipeline.messages(request)
+
+
+async def count_tokens(request: HttpRequest) -> HttpResponse:
+    assert isinstance(request, ASGIRequest)
+    return await pipeline.count_tokens(request)
+
+
+async def models(request: HttpRequest) -> HttpResponse:
+    assert isinstance(request, ASGIRequest)
+    return model_list.listing(request, await pipeline.identify(request))
+
+
+async def model(request: HttpRequest, model_id: str) -> HttpResponse:
+    assert isinstance(request, ASGIRequest)
+    return model_list.one(await pipeline.identify(request), model_id)
+
+
+async def hello(request: HttpRequest) -> HttpResponse:
+    return HttpResponse()
+
+
+for prefix in PREFIXES:
+    api.post(f"{prefix}messages")(messages)
+    api.post(f"{prefix}messages/count_tokens")(count_tokens)
+    api.get(f"{prefix}models")(models)
+    api.get(f"{prefix}models/{{path:model_id}}")(model)
+for path in ("/api/hello", "/api/v1/claude-code/api/hello", "/api/v1/claude-code", "/api/v1/claude-code/"):
+    api.api_operation(["GET", "HEAD"], path)(hello)
+
+
+@api.api_operation(["GET", "HEAD"], "/")
+async def root(request: HttpRequest) -> HttpResponse:
+    # Claude Code warms its connection up with HEAD; a person comes with GET.
+    return HttpResponse() if request.method == "HEAD" else HttpResponseRedirect("/admin/")
+
+
+@api.api_operation(["GET", "HEAD"], "/healthz")
+async def healthz(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+@api.api_operation(["GET", "HEAD"], "/readyz")
+async def readyz(request: HttpRequest) -> HttpResponse:
+    try:
+        await ledger_thread.current().probe()
+    except LedgerUnavailable as error:
+        return HttpResponse(f"{error}\n", status=503, content_type="text/plain")
+    return HttpResponse("ready\n", content_type="text/plain")
+
+
+@api.exception_handler(Exception)
+def failed(request: HttpRequest, error: Any) -> HttpResponse:
+    """Answer any exception in the caller's wire format; one that has no answer of its own is logged."""
+    request_id = getattr(request, "request_id", "req_none")
+    if errors.api_error(error).status == 500 and not isinstance(error, errors.ApiError):
+        errors.logger.error("unexpected error", exc_info=error)
+    return errors.response(error, request_id)

@@ -1,0 +1,149 @@
+"""Every error a client can see: exception -> status, type, headers, body. One table for both wire formats."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpResponse
+
+from accounts.errors import KeyInvalid, LedgerUnavailable, QuotaExceeded, TooManyCalls
+from providers import wire_json
+from providers.errors import ErrorKind, UpstreamError
+from providers.translation.request import InvalidRequest
+from routing.select import ModelNotAllowed, NoTarget, PromptTooLong
+
+logger = logging.getLogger(__name__)
+
+# Claude Code repeats 401 and 429 for minutes unless it is told not to.
+_FINAL = {"x-should-retry": "false"}
+
+
+class ApiError(Exception):
+    """An error of the gateway itself, with the answer it gets."""
+
+    def __init__(self, status: int, error_type: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_type = error_type
+        self.message = message
+        self.headers = dict(headers or {})
+
+
+class RequestTooLarge(ApiError):
+    """The body exceeds the limit that the Messages API documents."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(413, "request_too_large", f"The request exceeds {limit_bytes // 2**20} MiB.")
+
+
+# The vendor's 401 and 403 concern the gateway's account. Passed on, they would make the client ask its user to log in;
+# a 404 would make it re-send without streaming and hide the text.
+_UPSTREAM: dict[ErrorKind, tuple[int, str, bool]] = {
+    ErrorKind.RATE_LIMITED: (429, "rate_limit_error", True),
+    ErrorKind.OVERLOADED: (529, "overloaded_error", True),
+    ErrorKind.SERVER_ERROR: (502, "api_error", True),
+    ErrorKind.AUTH: (502, "api_error", False),
+    ErrorKind.INSUFFICIENT_FUNDS: (502, "api_error", False),
+    ErrorKind.PERMISSION: (502, "api_error", False),
+    ErrorKind.NOT_FOUND: (502, "api_error", False),
+    ErrorKind.INVALID_REQUEST: (400, "invalid_request_error", True),
+    ErrorKind.UNSUPPORTED_FEATURE: (400, "invalid_request_error", True),
+    ErrorKind.CONTEXT_TOO_LONG: (400, "invalid_request_error", True),
+    ErrorKind.CONTENT_FILTERED: (400, "invalid_request_error", True),
+    ErrorKind.TIMEOUT: (504, "timeout_error", True),
+    ErrorKind.UNREACHABLE: (502, "api_error", True),
+    ErrorKind.BAD_RESPONSE: (502, "api_error", True),
+}
+
+# OpenAI clients know other names for the same things; 529 is not a status they know.
+_OPENAI_TYPES = {
+    "authentication_error": "authentication_error",
+    "permission_error": "permission_error",
+    "billing_error": "insufficient_quota",
+    "rate_limit_error": "rate_limit_exceeded",
+    "invalid_request_error": "invalid_request_error",
+    "request_too_large": "invalid_request_error",
+    "not_found_error": "invalid_request_error",
+}
+
+
+def api_error(error: Exception) -> ApiError:
+    """Return the answer to `error`. What is not in the table is a fault of ours: 500, without its text."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, UpstreamError):
+        return _upstream(error)
+    if isinstance(error, InvalidRequest):
+        return ApiError(400, "invalid_request_error", error.message)
+    if isinstance(error, KeyInvalid):
+        return ApiError(401, "authentication_error", str(error), _FINAL)
+    if isinstance(error, QuotaExceeded):
+        retry_after = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else {}
+        return ApiError(429, "billing_error", str(error), {**_FINAL, **retry_after})
+    if isinstance(error, TooManyCalls):
+        return ApiError(429, "rate_limit_error", str(error), {"retry-after": "2"})
+    if isinstance(error, ModelNotAllowed):
+        return ApiError(403, "permission_error", str(error), _FINAL)
+    if isinstance(error, PromptTooLong):
+        # These very words make Claude Code compact the conversation.
+        return ApiError(400, "invalid_request_error", str(error))
+    if isinstance(error, NoTarget):
+        return ApiError(503, "api_error", str(error), _FINAL)
+    if isinstance(error, LedgerUnavailable):
+        return ApiError(503, "overloaded_error", "The gateway's database does not answer; try again in a moment.")
+    return ApiError(500, "api_error", "Internal error of the gateway; its log has the details.")
+
+
+def _upstream(error: UpstreamError) -> ApiError:
+    status, error_type, retry = _UPSTREAM[error.kind]
+    message = f"{error.provider}: {error.message}" if error.provider else error.message
+    if error.kind is ErrorKind.CONTEXT_TOO_LONG:
+        message = _overflow(error, message)
+    elif error.status == 413:
+        status, error_type = 413, "request_too_large"
+    headers = {} if retry else dict(_FINAL)
+    if error.retry_after_s is not None and status in (429, 502, 503, 529):
+        headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+    return ApiError(status, error_type, message, headers)
+
+
+def _overflow(error: UpstreamError, message: str) -> str:
+    # Claude Code reads the two numbers out of exactly this form; without them it needs the vendor's own words.
+    if error.prompt_tokens and error.context_window and error.prompt_tokens > error.context_window:
+        return f"prompt is too long: {error.prompt_tokens} tokens > {error.context_window} maximum"
+    if "exceed context limit" in message or "prompt is too long" in message:
+        return message.removeprefix(f"{error.provider}: ")
+    return f"prompt is too long: {message}"
+
+
+def body(error: ApiError, request_id: str, wire_format: str = "anthropic") -> dict[str, Any]:
+    """Return the error object in the client's wire format."""
+    if wire_format == "openai":
+        kind = _OPENAI_TYPES.get(error.error_type, "server_error")
+        return {"error": {"message": error.message, "type": kind, "param": None, "code": error.error_type}}
+    return {
+        "type": "error",
+        "error": {"type": error.error_type, "message": error.message},
+        "request_id": request_id,
+    }
+
+
+def event(error: ApiError, request_id: str) -> bytes:
+    """Return the SSE event that ends a broken Anthropic stream."""
+    return b"event: error\ndata: " + wire_json.encode(body(error, request_id)) + b"\n\n"
+
+
+def response(error: Exception, request_id: str, wire_format: str = "anthropic") -> HttpResponse:
+    """Return the HTTP answer to `error`. An Anthropic upstream's own error body is relayed as it came."""
+    if isinstance(error, UpstreamError) and error.body is not None and error.status not in (401, 403):
+        relayed = HttpResponse(error.body, status=error.status or 502, headers=dict(error.headers))
+        relayed.headers.setdefault("request-id", request_id)
+        return relayed
+    answer = api_error(error)
+    status = 503 if wire_format == "openai" and answer.status == 529 else answer.status
+    return HttpResponse(
+        wire_json.encode(body(answer, request_id, wire_format)),
+        status=status,
+        content_type="application/json",
+        headers={"request-id": request_id, **answer.headers},
+    )

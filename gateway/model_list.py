@@ -1,0 +1,62 @@
+"""`GET /v1/models`: what a key may ask for, in the Messages API's list shape."""
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse
+
+from accounts.ledger import Admitted
+from gateway.errors import ApiError
+from providers import wire_json
+
+# The list has no date of its own to give, and clients demand one.
+_CREATED_AT = "2025-01-01T00:00:00Z"
+
+
+def _entries(caller: Admitted) -> list[dict[str, Any]]:
+    """Return aliases first (those that are plain names), then every target."""
+    names = [alias.pattern for alias in caller.snapshot.aliases if "*" not in alias.pattern]
+    names += caller.snapshot.targets
+    allowed = caller.allowed_models
+    entries = []
+    for name in names:
+        if allowed and not any(fnmatchcase(name, pattern) for pattern in allowed):
+            continue
+        entry: dict[str, Any] = {"type": "model", "id": name, "display_name": name, "created_at": _CREATED_AT}
+        target = caller.snapshot.targets.get(name)
+        if target is not None and target.context_window:
+            entry["max_input_tokens"] = target.context_window
+        if target is not None and target.max_output_tokens:
+            entry["max_tokens"] = target.max_output_tokens
+        entries.append(entry)
+    return entries
+
+
+def listing(request: ASGIRequest, caller: Admitted) -> HttpResponse:
+    """Return a page of the list: `limit` (1 to 1000, default 1000), `after_id`, `before_id`."""
+    entries = _entries(caller)
+    ids = [entry["id"] for entry in entries]
+    after, before = request.GET.get("after_id"), request.GET.get("before_id")
+    if after in ids:
+        entries = entries[ids.index(after) + 1 :]
+    elif before in ids:
+        entries = entries[: ids.index(before)]
+    limit = request.GET.get("limit", "")
+    size = min(max(int(limit), 1), 1000) if limit.isascii() and limit.isdigit() else 1000
+    page = entries[:size]
+    body = {
+        "data": page,
+        "has_more": len(entries) > size,
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+    }
+    return HttpResponse(wire_json.encode(body), content_type="application/json")
+
+
+def one(caller: Admitted, model_id: str) -> HttpResponse:
+    """Return one entry. Raises `ApiError` 404."""
+    for entry in _entries(caller):
+        if entry["id"] == model_id:
+            return HttpResponse(wire_json.encode(entry), content_type="application/json")
+    raise ApiError(404, "not_found_error", f"There is no model {model_id} for this key.")

@@ -1,0 +1,165 @@
+"""What is known of a call on its way, and what it leaves behind: a settlement and a capture."""
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+from django.utils import timezone
+
+from accounts.ledger import Admitted, Settlement
+from gateway import capture, errors
+from gateway.incoming import Received
+from providers.clients.base import UpstreamCall
+from providers.errors import UpstreamError
+from providers.pricing import cost_of
+from providers.translation.usage import Usage
+from routing.fallback import AttemptResult, Opened
+from routing.select import Decision
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Progress:
+    """A call, from its admission on. The pipeline fills it in."""
+
+    received: Received
+    admitted: Admitted
+    request_id: str
+    upstream_call: UpstreamCall
+    begin: float  # time.monotonic()
+    decision: Decision | None = None
+    attempts: list[AttemptResult] = field(default_factory=list)
+    opened: Opened | None = None
+    ttft_ms: int | None = None
+    sent_bytes: int = 0
+    sent: bytearray | None = None  # what the client got, when it is to be captured
+
+    def elapsed_ms(self) -> int:
+        """Return the milliseconds since the request came in."""
+        return round((time.monotonic() - self.begin) * 1000)
+
+    def count_sent(self, part: bytes) -> None:
+        """Note that `part` goes to the client."""
+        self.sent_bytes += len(part)
+        if self.sent is not None and len(self.sent) <= self.admitted.snapshot.settings.capture_max_bytes:
+            self.sent += part
+
+    def response_headers(self) -> dict[str, str]:
+        """Return the headers of the answer, as far as they are known."""
+        headers = {"request-id": self.request_id}
+        if self.opened is not None:
+            headers.update(self.opened.answer.headers)
+            headers["x-gateway-model"] = self.opened.target.name
+        return headers
+
+
+def settlement(call: Progress, status: str, error: Exception | None) -> Settlement:
+    """Return how `call` ended, priced, for the books; write its one line to the log."""
+    opened, decision, policy = call.opened, call.decision, call.admitted.policy
+    usage = opened.answer.usage if opened else Usage()
+    target = opened.target if opened else None
+    cost, currency, source = cost_of(usage, target.price) if target else (None, "", "")
+    reference_cost, reference_currency = None, ""
+    if target and policy and policy.reference:
+        reference_cost, reference_currency, _source = cost_of(_without_cost(usage), policy.reference.price)
+    answered = errors.api_error(error) if error else None
+    result = Settlement(
+        call_id=call.admitted.call_id,
+        status=status,
+        ended_at=timezone.now(),
+        usage=usage,
+        cost=cost,
+        currency=currency if cost is not None else "",
+        cost_source=source if cost is not None else "",
+        reference_cost=reference_cost,
+        reference_currency=reference_currency if reference_cost is not None else "",
+        policy_name=decision.policy_name if decision else (policy.name if policy else ""),
+        route_name=decision.route_name if decision else "",
+        provider_name=target.provider_name if target else "",
+        model_name=target.model_id if target else "",
+        decision=decision.as_record() if decision else {},
+        dropped_fields=list(opened.answer.dropped_fields) if opened else [],
+        http_status=answered.status if answered else (200 if status == "ok" else 499),
+        error_kind=_error_kind(status, error),
+        error_message=answered.message if answered else "",
+        stop_reason=(opened.answer.stop_reason or "") if opened else "",
+        upstream_request_id=opened.answer.upstream_request_id if opened else "",
+        ttft_ms=call.ttft_ms,
+        duration_ms=call.elapsed_ms(),
+        attempts=tuple(call.attempts),
+    )
+    logger.info(
+        "%s %s -> %s %s in=%d out=%d cache=%d/%d cost=%s %s ttft_ms=%s duration_ms=%s attempts=%d",
+        call.admitted.key_name,
+        call.upstream_call.requested_model,
+        target.name if target else "-",
+        result.error_kind or status,
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        "-" if cost is None else f"{cost:f}",
+        result.currency,
+        result.ttft_ms,
+        result.duration_ms,
+        len(call.attempts),
+    )
+    return result
+
+
+def _without_cost(usage: Usage) -> Usage:
+    """Return the usage alone: what one upstream charged says nothing about another model."""
+    return Usage(usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens)
+
+
+def _error_kind(status: str, error: Exception | None) -> str:
+    if isinstance(error, UpstreamError):
+        return str(error.kind)
+    if error is not None:
+        return errors.api_error(error).error_type
+    return "client_closed" if status == "cancelled" else ""
+
+
+def captured(call: Progress) -> capture.Exchange | None:
+    """Return the stages of `call` as far as the capture mode in force wants them kept."""
+    mode = call.admitted.capture
+    if mode == "off":
+        return None
+    is_full = mode == "full"
+    settings = call.admitted.snapshot.settings
+    received, answer = call.received, call.opened.answer if call.opened else None
+    raw = answer.received if answer else None
+    secrets = call.opened.target.secrets if call.opened else ()
+    return capture.Exchange(
+        call_id=call.admitted.call_id,
+        client_request=capture.Stage(
+            headers=received.headers,
+            method="POST",
+            url=received.path + (f"?{received.query}" if received.query else ""),
+            body=received.raw if is_full else None,
+            size_bytes=len(received.raw),
+        ),
+        upstream_request=capture.Stage(
+            headers=answer.sent.headers if answer else {},
+            method="POST" if answer else "",
+            url=answer.sent.url if answer else "",
+            body=answer.sent.body if answer and is_full else None,
+            size_bytes=len(answer.sent.body) if answer else 0,
+        ),
+        upstream_response=capture.Stage(
+            headers=dict(answer.headers) if answer else {},
+            status=answer.status if answer else None,
+            body=bytes(raw) if raw is not None and is_full else None,
+            size_bytes=len(raw) if raw is not None else 0,
+        ),
+        client_response=capture.Stage(
+            headers=call.response_headers(),
+            body=bytes(call.sent) if call.sent is not None else None,
+            size_bytes=call.sent_bytes,
+        ),
+        is_full=is_full,
+        max_bytes=settings.capture_max_bytes,
+        retention_days=settings.capture_retention_days,
+        secrets=(*received.secrets, *(secret.value for secret in secrets)),
+    )

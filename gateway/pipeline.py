@@ -1,0 +1,324 @@
+"""The way of a call, from request to answer. The only file that knows the order of its steps.
+
+read    body -> Messages request, validated
+admit   ledger: key -> caller, configuration, quota reservation, running row
+select  snapshot + request -> candidates with reasons
+open    fallback: ask candidates until one yields its first event
+relay   events out as they come
+settle  ledger: usage, cost, attempts; before the end of the answer goes out
+"""
+
+import asyncio
+import logging
+import math
+import secrets
+import time
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse, HttpResponseBase
+
+from accounts import ledger_thread
+from accounts.ids import new_call_id
+from accounts.keys import digest
+from accounts.ledger import Admission, Admitted
+from gateway import capture, errors, outcome
+from gateway.incoming import Received, credentials, headers_of, read
+from gateway.log_context import request_id as log_request_id
+from gateway.outcome import Progress
+from gateway.relay import EventStream, Outbox
+from providers import calibration, wire_json
+from providers.clients.base import UpstreamCall
+from providers.errors import UpstreamError
+from providers.translation import tokens
+from providers.translation.events import PING
+from providers.translation.request import InvalidRequest
+from providers.translation.usage import Usage
+from routing.fallback import Cooldowns, open_first
+from routing.select import Decision, ModelNotAllowed, NoTarget, PromptTooLong, select
+
+logger = logging.getLogger(__name__)
+
+# A client that got no byte for this long gets the status 200 and a ping; fallback goes on behind it.
+FIRST_PING_S = 10.0
+# The end of an answer waits this long for its settlement to be committed.
+SETTLE_WAIT_S = 2.0
+# Of one model, one call in this time is compared with the full estimator.
+CALIBRATE_EVERY_S = 60.0
+# Above this the full estimator takes longer than the event loop should be held.
+ESTIMATE_IN_THREAD_BYTES = 50_000
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_cooldowns = Cooldowns()
+# The event loop keeps only weak references to tasks.
+_tasks: set["asyncio.Task[None]"] = set()
+_calibrated_at: dict[str, float] = {}
+
+
+async def identify(request: ASGIRequest) -> Admitted:
+    """Return the caller of a request that books nothing. Raises `KeyInvalid`, `LedgerUnavailable`."""
+    digests = tuple(digest(secret) for secret in credentials(headers_of(request)))
+    return await ledger_thread.current().admit(Admission(new_call_id(), digests, books=False))
+
+
+async def count_tokens(request: ASGIRequest) -> HttpResponse:
+    """Answer a token count by estimate, calibrated to the model that would answer. Never blocked by a quota."""
+    admitted = await identify(request)
+    received = read(request, require_max_tokens=False)
+    try:
+        decision = select(admitted.snapshot, admitted.policy, received.body["model"], allowed=admitted.allowed_models)
+        factor = calibration.ratio(decision.candidates[0])
+    except (NoTarget, ModelNotAllowed):
+        # What nobody would answer can still be counted.
+        factor = 1.0
+    estimate = max(1, math.ceil(await _estimate(received) * factor))
+    return HttpResponse(
+        wire_json.encode({"input_tokens": estimate}),
+        content_type="application/json",
+        headers={"request-id": f"req_{admitted.call_id.hex}"},
+    )
+
+
+async def messages(request: ASGIRequest) -> HttpResponseBase:
+    """Answer one call of the Messages API. Raises what `gateway.errors` has an answer for."""
+    begin = time.monotonic()
+    call_id = new_call_id()
+    request_id = f"req_{call_id.hex}"
+    log_request_id.set(request_id)
+    request.request_id = request_id  # type: ignore[attr-defined]
+    received = await _read(request)
+    body = received.body
+    estimate = tokens.rough_estimate(body)
+    session_id = received.session_id()
+    admitted = await ledger_thread.current().admit(
+        Admission(
+            call_id=call_id,
+            digests=tuple(digest(secret) for secret in received.secrets),
+            books=True,
+            requested_model=body["model"],
+            streamed=body.get("stream") is True,
+            input_tokens_estimate=estimate,
+            max_output_tokens=int(body["max_tokens"]),
+            session_id=session_id,
+            agent_id=received.headers.get("x-claude-code-agent-id", ""),
+            user_agent=received.headers.get("user-agent", ""),
+            request_bytes=len(received.raw),
+        )
+    )
+    upstream_call = UpstreamCall(
+        body=body,
+        raw=received.raw,
+        streamed=body.get("stream") is True,
+        requested_model=body["model"],
+        message_id=_message_id(),
+        input_tokens_estimate=estimate,
+        session_id=session_id,
+        query=received.query,
+        headers=received.headers,
+    )
+    return await _Call(Progress(received, admitted, request_id, upstream_call, begin)).answer()
+
+
+async def _read(request: ASGIRequest) -> Received:
+    try:
+        return read(request, require_max_tokens=True)
+    except InvalidRequest:
+        # A stranger learns about the key, not about the body.
+        await identify(request)
+        raise
+
+
+async def _estimate(received: Received) -> int:
+    if len(received.raw) < ESTIMATE_IN_THREAD_BYTES:
+        return tokens.estimate(received.body)
+    return await asyncio.to_thread(tokens.estimate, received.body)
+
+
+def _message_id() -> str:
+    value, characters = secrets.randbits(143), []
+    for _ in range(24):
+        value, digit = divmod(value, 62)
+        characters.append(_ALPHABET[digit])
+    return "msg_" + "".join(characters)
+
+
+def _keep(task: "asyncio.Task[None]") -> None:
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+class _Call:
+    """An admitted call: select here, then a producer task that opens, relays and settles while the response drains."""
+
+    def __init__(self, known: Progress) -> None:
+        self._known = known
+        self._settings = known.admitted.snapshot.settings
+        self._streamed = known.upstream_call.streamed
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._outbox = Outbox()
+        self._is_settled = False
+        if known.admitted.capture == "full":
+            known.sent = bytearray()
+
+    async def answer(self) -> HttpResponseBase:
+        """Return the response: after the first event, or, for a stream, when the client has waited long enough."""
+        try:
+            self._known.decision = await self._select()
+        except Exception as error:
+            await self._settle("failed", error)
+            self._keep_capture()
+            raise
+        producer = asyncio.create_task(self._produce(), name=self._known.request_id)
+        _keep(producer)
+        try:
+            patience = min(FIRST_PING_S, self._settings.ping_interval_s) if self._streamed else None
+            await asyncio.wait({self._ready}, timeout=patience)
+            if self._ready.done():
+                self._ready.result()
+            else:
+                await self._outbox.put(PING)
+        except BaseException:
+            producer.cancel()
+            self._keep_capture()
+            raise
+        if self._streamed:
+            return EventStream(
+                self._outbox,
+                producer,
+                ping_interval_s=self._settings.ping_interval_s,
+                headers=self._known.response_headers(),
+                on_sent=self._known.count_sent,
+                on_close=self._keep_capture,
+            )
+        self._keep_capture()
+        assert self._known.opened is not None
+        body = self._known.opened.body or b""
+        return HttpResponse(body, content_type="application/json", headers=self._known.response_headers())
+
+    async def _select(self) -> Decision:
+        call = self._known.upstream_call
+        near_a_window = True
+        decision: Decision | None = None
+        try:
+            decision = self._choose(call.input_tokens_estimate)
+            near_a_window = bool(decision.skipped) or any(
+                target.context_window and call.input_tokens_estimate > target.context_window / 2
+                for target in decision.candidates
+            )
+        except PromptTooLong:
+            pass
+        if decision is not None and not near_a_window:
+            return decision
+        # The quick estimate is not good enough to refuse on.
+        call.input_tokens_estimate = await _estimate(self._known.received)
+        return self._choose(call.input_tokens_estimate)
+
+    def _choose(self, prompt_tokens: int) -> Decision:
+        admitted = self._known.admitted
+        return select(
+            admitted.snapshot,
+            admitted.policy,
+            self._known.upstream_call.requested_model,
+            allowed=admitted.allowed_models,
+            prompt_tokens=prompt_tokens,
+        )
+
+    async def _produce(self) -> None:
+        """Open, relay, settle. Raises nothing but `CancelledError`."""
+        try:
+            await self._open()
+            await self._relay()
+        except (UpstreamError, InvalidRequest) as error:
+            await self._break(error)
+        except asyncio.CancelledError:
+            # The client is gone, or the process ends: nobody waits for the books, but they must be right.
+            self._settle_soon()
+            self._ready.cancel()
+            raise
+        except Exception as error:
+            logger.exception("the call failed within the gateway")
+            await self._break(error)
+        finally:
+            self._outbox.close()
+            if self._known.opened is not None:
+                await self._known.opened.answer.aclose()
+
+    async def _open(self) -> None:
+        known = self._known
+        assert known.decision is not None
+        known.opened = await open_first(
+            known.decision.candidates,
+            known.upstream_call,
+            capture=known.admitted.capture == "full",
+            cooldowns=_cooldowns if self._settings.cooldown_enabled else None,
+            on_attempt=known.attempts.append,
+        )
+        known.ttft_ms = known.elapsed_ms()
+
+    async def _relay(self) -> None:
+        assert self._known.opened is not None
+        answer = self._known.opened.answer
+        if self._streamed:
+            self._set_ready()
+            async for piece in answer.pieces():
+                await self._outbox.put(piece)
+            tail = answer.tail()
+            # What the client sees complete is on the books.
+            await self._settle("ok")
+            await self._outbox.put(tail)
+        else:
+            await self._settle("ok")
+            self._known.count_sent(self._known.opened.body or b"")
+            self._set_ready()
+
+    async def _break(self, error: Exception) -> None:
+        """End a call that failed: by status as long as the client has none, else by an event."""
+        await self._settle("failed", error)
+        if not self._ready.done():
+            self._ready.set_exception(error)
+            # A client that has its status already, or is gone, never reads it; that is no fault.
+            self._ready.exception()
+        if self._known.opened is not None and self._streamed:
+            await self._outbox.put(self._known.opened.answer.interrupted())
+        await self._outbox.put(errors.event(errors.api_error(error), self._known.request_id))
+
+    def _set_ready(self) -> None:
+        if not self._ready.done():
+            self._ready.set_result(None)
+
+    async def _settle(self, status: str, error: Exception | None = None) -> None:
+        if self._is_settled:
+            return
+        self._is_settled = True
+        settlement = outcome.settlement(self._known, status, error)
+        try:
+            async with asyncio.timeout(SETTLE_WAIT_S):
+                await ledger_thread.current().settle(settlement)
+        except TimeoutError:
+            logger.warning("the end of the answer goes out before its settlement is committed")
+        if status == "ok" and self._known.opened is not None and not settlement.usage.is_estimated:
+            self._calibrate(settlement.usage)
+
+    def _settle_soon(self) -> None:
+        if not self._is_settled:
+            self._is_settled = True
+            ledger_thread.current().settle_soon(outcome.settlement(self._known, "cancelled", None))
+
+    def _calibrate(self, usage: Usage) -> None:
+        """Compare the estimator with the truth now and then, after the call and off the event loop."""
+        assert self._known.opened is not None
+        target, received = self._known.opened.target, self._known.received
+        now = time.monotonic()
+        if now - _calibrated_at.get(target.name, -CALIBRATE_EVERY_S) < CALIBRATE_EVERY_S:
+            return
+        _calibrated_at[target.name] = now
+        real = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+
+        async def compare() -> None:
+            calibration.observe(target, await asyncio.to_thread(tokens.estimate, received.body), real)
+
+        _keep(asyncio.create_task(compare()))
+
+    def _keep_capture(self) -> None:
+        exchange = outcome.captured(self._known)
+        if exchange is not None:
+            capture.keep(exchange)

@@ -1,0 +1,96 @@
+"""The answer on its way to the client: SSE out, a ping in silence, the end held back until the books are closed.
+
+One task per call, the producer, reads the upstream and fills an `Outbox`; the response drains it. So a slow client
+slows the upstream down, silence is bridged by a ping without a timer per event, and what gathers while the client is
+busy leaves in one piece.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from django.http import StreamingHttpResponse
+
+from providers.translation.events import PING
+
+# What may wait for a slow client before the upstream is read no further.
+HIGH_WATER_BYTES = 256 * 1024
+
+
+class Outbox:
+    """A bounded buffer of bytes between the producer and the response."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._closed = False
+        self._filled = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def put(self, part: bytes) -> None:
+        """Add `part`; wait while the client is too far behind."""
+        self._parts.append(part)
+        self._size += len(part)
+        self._filled.set()
+        if self._size > HIGH_WATER_BYTES:
+            self._room.clear()
+            await self._room.wait()
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        self._closed = True
+        self._filled.set()
+
+    async def get(self, patience_s: float) -> bytes | None:
+        """Return what has gathered; b"" when nothing came for `patience_s`, None at the end."""
+        if not self._parts and not self._closed:
+            try:
+                async with asyncio.timeout(patience_s):
+                    await self._filled.wait()
+            except TimeoutError:
+                return b""
+        parts, self._parts = self._parts, []
+        self._size = 0
+        self._room.set()
+        if parts:
+            if not self._closed:
+                self._filled.clear()
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        return None
+
+
+class EventStream(StreamingHttpResponse):
+    """A streaming answer fed by a producer task, which is cancelled when the response is closed early."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        producer: "asyncio.Task[None]",
+        *,
+        ping_interval_s: float,
+        headers: dict[str, str],
+        on_sent: Callable[[bytes], None],
+        on_close: Callable[[], None],
+    ) -> None:
+        self._producer = producer
+        self._on_close = on_close
+        super().__init__(
+            _drain(outbox, ping_interval_s, on_sent),
+            content_type="text/event-stream; charset=utf-8",
+            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **headers},
+        )
+
+    def close(self) -> None:
+        """Cancel the producer if it still works: the client is gone."""
+        if not self._producer.done():
+            self._producer.cancel()
+        super().close()
+        self._on_close()
+
+
+async def _drain(outbox: Outbox, ping_interval_s: float, on_sent: Callable[[bytes], None]) -> AsyncIterator[bytes]:
+    while (part := await outbox.get(ping_interval_s)) is not None:
+        # Pings keep the client (300 s of silence) and proxies (often 60 s) from giving up.
+        part = part or PING
+        on_sent(part)
+        yield part
