@@ -140,6 +140,7 @@ class OpenAIAnswer:
         self._secret = secret
         self._events: list[Event] = []  # read but not handed out
         self._tail: list[Event] = []
+        self._failure: UpstreamError | None = None  # to be raised once what came before it is handed out
         self._ended = False
 
     @property
@@ -200,6 +201,8 @@ class OpenAIAnswer:
 
     async def _advance(self, before: float | None = None) -> list[Event]:
         """Return the events of the next piece of the body; at its end also those that finish the message."""
+        if self._failure is not None:
+            raise self._failure
         translator, reader = self._translator, self._reader
         within_s = _AFTER_FINISH_S if translator.finish_reason is not None else None
         try:
@@ -220,19 +223,22 @@ class OpenAIAnswer:
                 events = events + ending[:-2]
                 self._tail = ending[-2:]
                 self._ended = True
-        except ErrorInStream as error:
-            raise classify_payload(
+        except (ErrorInStream, MalformedStream, Truncated) as error:
+            # One read may hold good chunks and the failure behind them: the translator has counted those as sent.
+            self._failure = self._failed(error)
+            if not events:
+                raise self._failure from error
+        return events
+
+    def _failed(self, error: Exception) -> UpstreamError:
+        if isinstance(error, ErrorInStream):
+            return classify_payload(
                 error.payload,
                 status=self.status,
                 provider=self._target.provider_name,
                 kind=self._target.kind,
                 secret=self._secret,
-            ) from error
-        except (MalformedStream, Truncated) as error:
-            raise self._bad_response(error) from error
-        return events
-
-    def _bad_response(self, error: Exception) -> UpstreamError:
+            )
         message = one_line(str(error), secret=self._secret)
         if not self._translator.is_generating and isinstance(error, Truncated):
             message = "the answer is empty"

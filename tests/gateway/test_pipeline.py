@@ -170,6 +170,22 @@ class FallbackTests(GatewayCase):
         assert (call.status, call.error_kind, call.usage_is_estimated) == ("failed", "bad_response", True)
         assert call.output_tokens > 0
 
+    async def test_what_came_in_one_read_with_a_failure_still_arrives_before_it(self) -> None:
+        failures = [sse({"error": {"message": "gone", "code": 502}}, done=False), []]
+        for failure in failures:
+            whole = b"".join(piece for piece in [*sse(chunk({"content": "half"}), done=False), *failure] if piece)
+            async with self.gateway(Reply([whole]), Reply(text_stream("never"))) as gateway:
+                response = await gateway.send(body(stream=True))
+            found = [event["type"] for event in events_of(response)]
+            assert found == [
+                "message_start",
+                "content_block_start",
+                "content_block_delta",
+                "content_block_stop",
+                "error",
+            ]
+            check(events_of(response), complete=False)
+
     async def test_an_empty_answer_is_asked_again_elsewhere_and_the_second_is_final(self) -> None:
         empty = Reply(sse(chunk({"role": "assistant", "content": ""}), chunk(finish="stop")))
         for streamed in (False, True):
