@@ -64,6 +64,9 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
     if target and policy and policy.reference:
         reference_cost, reference_currency, _source = cost_of(_without_cost(usage), policy.reference.price)
     answered = errors.api_error(error) if error else None
+    record = decision.as_record() if decision else {}
+    if opened and opened.answer.notes:
+        record["notes"] = opened.answer.notes
     result = Settlement(
         call_id=call.admitted.call_id,
         status=status,
@@ -78,7 +81,7 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
         route_name=decision.route_name if decision else "",
         provider_name=target.provider_name if target else "",
         model_name=target.model_id if target else "",
-        decision=decision.as_record() if decision else {},
+        decision=record,
         dropped_fields=list(opened.answer.dropped_fields) if opened else [],
         http_status=answered.status if answered else (200 if status == "ok" else 499),
         error_kind=_error_kind(status, error),

@@ -54,7 +54,7 @@ class Provider(models.Model):
         help_text=_("Targets are written name/model."),
     )
     kind = models.CharField(_("kind"), max_length=30, choices=Kind.choices)
-    base_url = models.URLField(
+    base_url = models.CharField(
         _("base URL"),
         max_length=500,
         blank=True,
@@ -193,6 +193,11 @@ class Model(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider.name}/{self.model_id}"
+
+    def clean(self) -> None:
+        from providers.presets import validate_flags
+
+        validate_flags(self.flags)
 
 
 class Price(models.Model):

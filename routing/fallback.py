@@ -67,10 +67,9 @@ class Cooldowns:
         self._until: dict[str, float] = {}
 
     def start(self, target: Target, error: UpstreamError) -> None:
-        """Let `target` cool down for as long as the kind of `error`, or its `retry-after`, says."""
-        seconds = error.retry_after_s if error.retry_after_s is not None else error.cooldown_s
-        if error.cooldown_s > 0 and seconds > 0:
-            self._until[target.name] = self._clock() + seconds
+        """Let `target` cool down for as long as `error` says; not at all when the request was at fault."""
+        if error.cooldown_s > 0:
+            self._until[target.name] = self._clock() + error.cooldown_s
 
     def clear(self, target: Target) -> None:
         """Forget the failures of `target`: it has answered."""

@@ -100,6 +100,13 @@ class _NativeAnswer:
             usage.is_estimated = True
         return usage
 
+    @property
+    def notes(self) -> list[str]:
+        """What was odd: relays that answer with another model than was asked for."""
+        if self.upstream_model in ("", self._target.model_id):
+            return []
+        return [f"the upstream says it answered with {self.upstream_model[:100]}"]
+
     async def aclose(self) -> None:
         """Close the connection, at once if the answer has not ended."""
         await self._stream.aclose(finished=self._ended)
@@ -120,8 +127,10 @@ class _NativeAnswer:
         """Return the error that `payload`, decoded from `body`, reports under a 200."""
         error = classify_payload(payload, provider=self._target.provider_name, kind=self._target.kind)
         error.request_id = error.request_id or self.upstream_request_id
+        if error.status is None or error.status < 400:
+            error.status = 502  # relayed verbatim, it must not look like a success
         error.body = body
-        error.headers = tuple(self.headers)
+        error.headers = (("content-type", "application/json"), *self.headers)
         return error
 
 
@@ -357,9 +366,14 @@ async def _error_of(stream: UpstreamStream, target: Target, secret: Secret | Non
         kind=target.kind,
         secret=secret.value if secret else "",
     )
-    error.body = body
-    content_type = stream.headers.get("content-type", "application/json")
-    error.headers = (("content-type", content_type), *relayed_headers(stream.headers))
+    try:
+        is_error_object = "error" in wire_json.decode(body)
+    except (ValueError, TypeError):
+        is_error_object = False
+    if is_error_object and stream.status >= 400:
+        # A proxy's page is not relayed: Claude Code retries what is no JSON (version 2.1.330).
+        error.body = body
+        error.headers = (("content-type", "application/json"), *relayed_headers(stream.headers))
     return error
 
 

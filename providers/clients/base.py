@@ -51,6 +51,9 @@ class Answer(Protocol):
     @property
     def is_empty(self) -> bool: ...  # ended without having said anything: worth another try
 
+    @property
+    def notes(self) -> list[str]: ...  # what was odd about the answer, one line each, without content
+
     status: int
     headers: list[tuple[str, str]]  # of the upstream, to be relayed; empty for translated answers
     upstream_request_id: str

@@ -255,6 +255,7 @@ class LocalAnswer:
         self.usage = Usage()
         self.stop_reason: str | None = stop_reason
         self.is_empty = False
+        self.notes: list[str] = []
         self.status = 200
         self.headers: list[tuple[str, str]] = []
         self.upstream_request_id = ""

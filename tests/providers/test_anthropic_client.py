@@ -371,3 +371,15 @@ def test_silence_is_a_timeout() -> None:
             run(reply, whole, target=quick)
         assert caught.value.kind == K.TIMEOUT
         assert reply.closed
+
+
+def test_page_of_a_proxy_is_not_relayed() -> None:
+    found = fault(Reply([b"<html><title>502 Bad Gateway</title></html>"], 502, {"content-type": "text/html"}))
+    assert (found.kind, found.body, found.message) == (K.OVERLOADED, None, "502 Bad Gateway")
+
+
+def test_error_under_a_success_is_relayed_as_an_error() -> None:
+    found = fault(json_reply({"error": {"message": "odd"}}), call(streamed=False), message)
+    assert found.status == 502
+    assert found.body == b'{"error": {"message": "odd"}}'
+    assert ("content-type", "application/json") in found.headers

@@ -285,7 +285,8 @@ def test_cancelling_closes_the_upstream() -> None:
     async def scenario() -> None:
         async with upstream(transport):
             task = asyncio.ensure_future(OpenAIClient().open(TARGET, SECRET, call(), capture=False))
-            await reply.began.wait()
+            async with asyncio.timeout(2):
+                await reply.began.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
