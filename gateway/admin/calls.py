@@ -1,0 +1,304 @@
+"""Calls and their attempts: to be read and searched, never changed."""
+
+import re
+import uuid
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import ApiKey, Attempt, CallRecord, User
+from gateway.admin_base import LedgerAdmin, NameFilter, ReadOnlyInline, exact_time, list_link, pretty_json, row_link
+from gateway.models import Capture
+from providers.models import Provider
+from routing.models import Scene
+
+_STATUS_COLOURS = {
+    CallRecord.Status.RUNNING: "#447e9b",
+    CallRecord.Status.OK: "#3a7d34",
+    CallRecord.Status.FAILED: "#ba2121",
+    CallRecord.Status.CANCELLED: "#8a6d00",
+    CallRecord.Status.LOST: "#ba2121",
+}
+
+
+class ProviderFilter(NameFilter):
+    """By the provider that answered."""
+
+    title = _("provider")
+    parameter_name = "provider_name"
+    source = Provider
+
+
+class SceneFilter(NameFilter):
+    """By the scene."""
+
+    title = _("scene")
+    parameter_name = "scene_name"
+    source = Scene
+
+
+class AttemptInline(ReadOnlyInline):
+    """The targets that were tried for a call."""
+
+    model = Attempt
+    fields = (
+        "position",
+        "provider_name",
+        "credential_name",
+        "model_name",
+        "outcome",
+        "http_status",
+        "message",
+        "started_at",
+        "duration_ms",
+    )
+    readonly_fields = fields
+    ordering = ("position",)
+
+
+def _call_id(term: str) -> uuid.UUID | None:
+    """Return the id of the call that `term` names: a request id as clients see it, or a UUID."""
+    if re.fullmatch(r"(req_)?[0-9a-fA-F]{32}", term) or re.fullmatch(r"[0-9a-fA-F-]{36}", term):
+        try:
+            return uuid.UUID(term.removeprefix("req_"))
+        except ValueError:
+            return None
+    return None
+
+
+def matching_calls(term: str) -> Q:
+    """Return the condition for calls that `term` names; each part of it has an index, or ends with the first page."""
+    call_id = _call_id(term)
+    # The session ids of Claude Code are UUIDs as well.
+    wanted = Q(pk=call_id) if call_id is not None else Q()
+    wanted |= Q(session_id=term) | Q(model_name=term) | Q(requested_model=term)
+    wanted |= Q(user__in=User.objects.filter(username__icontains=term))
+    wanted |= Q(key__in=ApiKey.objects.filter(name__icontains=term))
+    provider, slash, model = term.partition("/")
+    if slash:
+        wanted |= Q(provider_name=provider, model_name=model)
+    return wanted
+
+
+class OfCallAdmin(LedgerAdmin):
+    """Rows of calls, found by what their calls are found by."""
+
+    search_fields = ("call__session_id", "call__model_name", "call__user__username", "call__key__name")
+    search_help_text = _("A request id, session id or model as it is written, or part of the name of a user or key.")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Look the calls up."""
+        term = search_term.strip()
+        return queryset.filter(call__in=CallRecord.objects.filter(matching_calls(term))) if term else queryset, False
+
+
+@admin.register(CallRecord)
+class CallRecordAdmin(LedgerAdmin):
+    """Calls, the running ones included."""
+
+    list_display = (
+        "started",
+        "request",
+        "user",
+        "key_name",
+        "requested_model",
+        "target",
+        "coloured_status",
+        "http_status",
+        "tokens",
+        "cost_text",
+        "ttft_ms",
+        "duration_ms",
+    )
+    list_display_links = ("started", "request")
+    # Another column would sort the whole ledger.
+    sortable_by = ("started",)
+    list_filter = ("started_at", "status", ProviderFilter, "user", "team", SceneFilter)
+    list_select_related = ("user", "key")
+    search_fields = ("session_id", "model_name", "user__username", "key__name")
+    search_help_text = _("A request id, session id or model as it is written, or part of the name of a user or key.")
+    ordering = ("-started_at",)
+    inlines = (AttemptInline,)
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "request_id_text",
+                    ("coloured_status", "http_status", "stop_reason"),
+                    ("error_kind", "error_message"),
+                    "capture_link",
+                )
+            },
+        ),
+        (
+            _("Who"),
+            {
+                "fields": (
+                    ("user", "key", "team"),
+                    "session_link",
+                    "agent_id",
+                    "user_agent",
+                    ("wire_format", "streamed"),
+                )
+            },
+        ),
+        (
+            _("Where it went"),
+            {
+                "fields": (
+                    ("requested_model", "target"),
+                    ("kind", "scene_name"),
+                    ("policy_name", "route_name"),
+                    "upstream_request_id",
+                    "dropped_text",
+                    "decision_text",
+                )
+            },
+        ),
+        (
+            _("Usage"),
+            {
+                "fields": (
+                    ("input_tokens", "output_tokens", "thinking_tokens"),
+                    ("cache_read_tokens", "cache_write_tokens", "usage_is_estimated"),
+                    ("cost_text", "cost_source", "reference_text"),
+                    "request_bytes",
+                )
+            },
+        ),
+        (_("Times"), {"fields": (("started", "settled"), ("ttft_ms", "duration_ms"), "worker_id")}),
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Look a term up through the indexes; a LIKE over the ledger would read all of it."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        return queryset.filter(matching_calls(term)), False
+
+    @admin.display(description=_("started"), ordering="started_at")
+    def started(self, call: CallRecord) -> str:
+        """Return when the call came, to the second."""
+        return exact_time(call.started_at)
+
+    @admin.display(description=_("settled"))
+    def settled(self, call: CallRecord) -> str:
+        """Return when the call was booked, to the second."""
+        return exact_time(call.settled_at)
+
+    @admin.display(description=_("request id"))
+    def request(self, call: CallRecord) -> str:
+        """Return the beginning of the request id."""
+        return call.request_id[:12]
+
+    @admin.display(description=_("request id"))
+    def request_id_text(self, call: CallRecord) -> str:
+        """Return the request id that the client saw."""
+        return call.request_id
+
+    @admin.display(description=_("key"), ordering="key__name")
+    def key_name(self, call: CallRecord) -> str:
+        """Return the name of the key; its owner is in the column beside it."""
+        return call.key.name
+
+    @admin.display(description=_("target"))
+    def target(self, call: CallRecord) -> str:
+        """Return provider/model of the answer."""
+        return f"{call.provider_name}/{call.model_name}" if call.provider_name else "-"
+
+    @admin.display(description=_("status"), ordering="status")
+    def coloured_status(self, call: CallRecord) -> SafeString:
+        """Return the status, failures in red."""
+        colour = _STATUS_COLOURS.get(CallRecord.Status(call.status), "inherit")
+        return format_html('<b style="color:{}">{}</b>', colour, call.get_status_display())
+
+    @admin.display(description=_("tokens in / out"))
+    def tokens(self, call: CallRecord) -> str:
+        """Return all prompt tokens, cached or not, and the output tokens."""
+        prompt = call.input_tokens + call.cache_read_tokens + call.cache_write_tokens
+        return f"{'~' if call.usage_is_estimated else ''}{prompt} / {call.output_tokens}"
+
+    @admin.display(description=_("cost"))
+    def cost_text(self, call: CallRecord) -> str:
+        """Return the cost with its currency."""
+        return amount(call.cost, call.currency)
+
+    @admin.display(description=_("cost on the reference model"))
+    def reference_text(self, call: CallRecord) -> str:
+        """Return what the reference model would have cost."""
+        return amount(call.reference_cost, call.reference_currency)
+
+    @admin.display(description=_("decision"))
+    def decision_text(self, call: CallRecord) -> SafeString:
+        """Return why the call went where it went."""
+        return pretty_json(call.decision)
+
+    @admin.display(description=_("fields not forwarded"))
+    def dropped_text(self, call: CallRecord) -> str:
+        """Return the fields of the request that the upstream does not know."""
+        return ", ".join(str(field) for field in call.dropped_fields) or "-"
+
+    @admin.display(description=_("session"))
+    def session_link(self, call: CallRecord) -> SafeString | str:
+        """Return a link to the calls of the same session."""
+        return list_link(CallRecord, call.session_id, session_id=call.session_id) if call.session_id else "-"
+
+    @admin.display(description=_("capture"))
+    def capture_link(self, call: CallRecord) -> SafeString | str:
+        """Return a link to what was kept of the exchange."""
+        capture = Capture.objects.filter(pk=call.pk).only("pk").first()
+        return row_link(capture, gettext("request and answer")) if capture is not None else gettext("nothing was kept")
+
+
+def amount(cost: Any, currency: str) -> str:
+    """Return a cost with its currency, for reading; None is an unknown cost, not a free call."""
+    if cost is None:
+        return gettext("unknown")
+    # Two decimals at least, and of small amounts as many as there are.
+    text = f"{cost.normalize():f}"
+    whole, _dot, decimals = text.partition(".")
+    return f"{whole}.{decimals.ljust(2, '0')} {currency}"
+
+
+@admin.register(Attempt)
+class AttemptAdmin(OfCallAdmin):
+    """Tries of targets."""
+
+    list_display = (
+        "started",
+        "call_link",
+        "position",
+        "provider_name",
+        "credential_name",
+        "model_name",
+        "outcome",
+        "http_status",
+        "duration_ms",
+        "message",
+    )
+    sortable_by = ()
+    list_filter = ("call__started_at", ProviderFilter, "call__status")
+    list_select_related = ("call",)
+    # Attempts are written with the settle of their call, and their number is the only index in that order.
+    ordering = ("-pk",)
+
+    @admin.display(description=_("started"))
+    def started(self, attempt: Attempt) -> str:
+        """Return when the target was asked, to the second."""
+        return exact_time(attempt.started_at)
+
+    @admin.display(description=_("call"))
+    def call_link(self, attempt: Attempt) -> SafeString:
+        """Return a link to the call."""
+        return row_link(attempt.call, attempt.call.request_id[:12])

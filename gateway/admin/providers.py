@@ -1,0 +1,376 @@
+"""Platforms, their credentials, models and prices."""
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Count, Prefetch, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from gateway.admin_base import ModelAdmin, SwitchableAdmin, TabularInline, list_link, row_link
+from providers import catalog
+from providers.errors import UpstreamError
+from providers.models import CAPABILITIES, Credential, Model, Price, Provider
+
+if TYPE_CHECKING:
+    _CredentialModelForm = forms.ModelForm[Credential]
+    _ModelModelForm = forms.ModelForm[Model]
+else:
+    _CredentialModelForm = _ModelModelForm = forms.ModelForm
+
+
+def _without_prices(
+    deleted: tuple[list[Any], dict[str, int], set[str], list[Any]],
+) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+    """Let prices go with their model: alone nobody may delete one, and the books keep what calls cost."""
+    rows, counts, forbidden, protected = deleted
+    return rows, counts, forbidden - {str(Price._meta.verbose_name)}, protected
+
+
+class CredentialForm(_CredentialModelForm):
+    """A credential whose secret goes in and never comes out."""
+
+    secret = forms.CharField(
+        label=_("secret"),
+        required=False,
+        # Never rendered back, not even after an error in another field.
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "size": 40}),
+        help_text=_("Stored encrypted and never shown again. Empty: unchanged."),
+    )
+
+    class Meta:
+        model = Credential
+        fields = ("name", "secret", "position", "is_enabled")
+
+    def clean_secret(self) -> str:
+        """Return the secret. Raises `ValidationError` for one that no HTTP header can carry."""
+        secret: str = self.cleaned_data["secret"]
+        if not secret and self.instance.pk is None:
+            raise ValidationError(_("Enter the secret."))
+        if not (secret.isascii() and secret.isprintable()) or " " in secret:
+            raise ValidationError(_("A secret is made of visible ASCII characters without spaces."))
+        return secret
+
+    def save(self, commit: bool = True) -> Credential:
+        """Encrypt the secret into the row if one was entered."""
+        if self.cleaned_data["secret"]:
+            self.instance.set_secret(self.cleaned_data["secret"])
+        return super().save(commit)
+
+
+def _last_four(credential: Credential) -> str:
+    if credential.last_four:
+        return f"…{credential.last_four}"
+    return gettext("set") if credential.encrypted_secret else ""
+
+
+class CredentialInline(TabularInline):
+    """The credentials of a provider, tried in order."""
+
+    model = Credential
+    form = CredentialForm
+    extra = 1
+    fields = ("name", "secret", "stored", "position", "is_enabled")
+    readonly_fields = ("stored",)
+
+    @admin.display(description=_("stored secret"))
+    def stored(self, credential: Credential) -> str:
+        """Return what may be shown of the secret."""
+        return _last_four(credential)
+
+
+@admin.register(Provider)
+class ProviderAdmin(SwitchableAdmin):
+    """Platforms."""
+
+    list_display = (
+        "name",
+        "kind",
+        "base_url",
+        "models_link",
+        "credential_count",
+        "is_enabled",
+        "checked_at",
+        "check_result",
+    )
+    list_filter = ("is_enabled", "kind", "wire_format")
+    search_fields = ("name", "base_url")
+    list_select_related = ()
+    ordering = ("name",)
+    inlines = (CredentialInline,)
+    actions = ["test_connection", "test_chat", "refresh_models", "enable", "disable"]
+    readonly_fields = ("models_link", "checked_at", "check_result", "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("name", "kind", "base_url", "is_enabled", "models_link")}),
+        (_("Connection test"), {"fields": ("checked_at", "check_result")}),
+        (
+            _("Timeouts"),
+            {
+                "fields": (
+                    ("connect_timeout_s", "first_event_timeout_s"),
+                    ("idle_timeout_s", "total_timeout_s"),
+                ),
+                "description": _("Empty: the usual ones of this kind."),
+                "classes": ("collapse",),
+            },
+        ),
+        (
+            _("Advanced"),
+            {
+                "fields": ("wire_format", "flags", "extra_headers", "allow_private_network"),
+                "classes": ("collapse",),
+            },
+        ),
+        (_("Times"), {"fields": ("created_at", "updated_at"), "classes": ("collapse",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
+        """Add the numbers of models and of enabled credentials."""
+        queryset: QuerySet[Provider] = super().get_queryset(request)
+        return queryset.annotate(
+            _model_count=Count("models", distinct=True), _credential_count=Count("credentials", distinct=True)
+        )
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Return what goes with the providers, their prices included."""
+        return _without_prices(super().get_deleted_objects(objs, request))
+
+    @admin.display(description=_("models"))
+    def models_link(self, provider: Provider) -> SafeString | str:
+        """Return a link to the models of the provider."""
+        if provider.pk is None:
+            return "-"
+        count = getattr(provider, "_model_count", 0)
+        text = ngettext("%(count)d model", "%(count)d models", count) % {"count": count}
+        return list_link(Model, text, provider__id__exact=provider.pk)
+
+    @admin.display(description=_("credentials"))
+    def credential_count(self, provider: Provider) -> int:
+        """Return how many credentials the provider has."""
+        return getattr(provider, "_credential_count", 0)
+
+    @admin.action(permissions=["change"], description=_("Test the connection"))
+    def test_connection(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+        """Ask each provider for what only a valid credential gets, and report each."""
+        for provider in queryset:
+            self._report_test(request, provider, "")
+
+    @admin.action(permissions=["change"], description=_("Test with a short chat (costs a few tokens)"))
+    def test_chat(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+        """Ask also each provider's first enabled model for a word, and report each."""
+        for provider in queryset:
+            models_left = provider.models.filter(is_enabled=True, missing_since__isnull=True).order_by("model_id")
+            model_id = models_left.values_list("model_id", flat=True).first()
+            if model_id is None:
+                text = gettext("%(provider)s has no enabled model to chat with; refresh its list first.")
+                self.message_user(request, text % {"provider": provider.name}, messages.ERROR)
+            else:
+                self._report_test(request, provider, model_id)
+
+    def _report_test(self, request: HttpRequest, provider: Provider, chat_model: str) -> None:
+        result = catalog.test_connection(provider, chat_model=chat_model)
+        is_good = result.reachable and result.authenticated and result.chat_ok is not False
+        values = {"provider": provider.name, "latency_ms": round(result.latency_ms), "message": result.message}
+        if is_good:
+            text = gettext("%(provider)s answers after %(latency_ms)d ms. %(message)s") % values
+        else:
+            text = gettext("%(provider)s failed after %(latency_ms)d ms: %(message)s") % values
+        self.message_user(request, text, messages.SUCCESS if is_good else messages.ERROR)
+        self.log_rows(request, [provider], f"Connection test: {result.message}")
+
+    @admin.action(permissions=["change"], description=_("Refresh the list of models"))
+    def refresh_models(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+        """Read each provider's list of models, and report each; one that fails does not stop the others."""
+        for provider in queryset:
+            try:
+                result = catalog.refresh_models(provider)
+            except UpstreamError as error:
+                values: dict[str, Any] = {"provider": provider.name, "error": error}
+                self.message_user(request, gettext("%(provider)s: %(error)s") % values, messages.ERROR)
+                continue
+            values = {
+                "provider": provider.name,
+                "added": result.added,
+                "updated": result.updated,
+                "missing": result.missing,
+            }
+            self.message_user(
+                request,
+                gettext("%(provider)s: %(added)d models added, %(updated)d updated, %(missing)d no longer listed.")
+                % values,
+                messages.SUCCESS,
+            )
+            self.log_rows(request, [provider], "Refreshed the list of models.")
+
+
+@admin.register(Credential)
+class CredentialAdmin(SwitchableAdmin):
+    """Secrets of the platforms; more than one per platform share the load."""
+
+    form = CredentialForm
+    list_display = ("provider", "name", "stored", "position", "is_enabled", "updated_at")
+    list_display_links = ("name",)
+    list_filter = ("is_enabled", "provider")
+    list_select_related = ("provider",)
+    search_fields = ("name", "provider__name", "=last_four")
+    ordering = ("provider__name", "position", "pk")
+    autocomplete_fields = ("provider",)
+    fields = ("provider", "name", "secret", "stored", "position", "is_enabled", "created_at", "updated_at")
+    readonly_fields = ("stored", "created_at", "updated_at")
+
+    @admin.display(description=_("stored secret"))
+    def stored(self, credential: Credential) -> str:
+        """Return what may be shown of the secret."""
+        return _last_four(credential)
+
+
+class PriceInline(TabularInline):
+    """The prices of a model. A new one is appended; those that calls were booked with stay as they are."""
+
+    model = Price
+    extra = 1
+    can_delete = False
+    fields = (
+        "valid_from",
+        "currency",
+        "input_per_million",
+        "output_per_million",
+        "cache_read_per_million",
+        "cache_write_per_million",
+        "source",
+    )
+    readonly_fields = ("source",)
+    ordering = ("-valid_from",)
+    # Four figures beside each other.
+    formfield_overrides = {
+        models.DecimalField: {"widget": forms.NumberInput(attrs={"style": "width: 8em", "step": "any"})},
+    }
+    verbose_name_plural = _("prices per million tokens (add a row to change the price)")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: history does not move."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: history does not move."""
+        return False
+
+
+class ModelForm(_ModelModelForm):
+    """A model, with its capabilities checked."""
+
+    def clean_capabilities(self) -> Any:
+        """Return the list of capabilities, None if unknown. Raises `ValidationError` for another value."""
+        value = self.cleaned_data["capabilities"]
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(entry in CAPABILITIES for entry in value):
+            raise ValidationError(
+                _("Enter a JSON list of these: %(names)s."), params={"names": ", ".join(CAPABILITIES)}
+            )
+        return value
+
+
+def _price_text(prices: list[Price]) -> str:
+    return str(prices[0]) if prices else ""
+
+
+@admin.register(Model)
+class ModelAdminPage(SwitchableAdmin):
+    """Models of the platforms."""
+
+    form = ModelForm
+    list_display = (
+        "model_id",
+        "provider",
+        "display_name",
+        "context_window",
+        "max_output_tokens",
+        "price_in_force",
+        "is_enabled",
+        "missing_since",
+    )
+    list_filter = (
+        "is_enabled",
+        "provider",
+        "is_manual",
+        ("missing_since", admin.EmptyFieldListFilter),
+    )
+    list_select_related = ("provider",)
+    search_fields = ("model_id", "display_name", "provider__name")
+    ordering = ("provider__name", "model_id")
+    autocomplete_fields = ("provider",)
+    inlines = (PriceInline,)
+    readonly_fields = ("missing_since", "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("provider", "model_id", "display_name", "is_enabled", "is_manual")}),
+        (_("Limits"), {"fields": ("context_window", "max_output_tokens", "capabilities")}),
+        (_("Advanced"), {"fields": ("flags", "token_ratio"), "classes": ("collapse",)}),
+        (_("Times"), {"fields": ("missing_since", "created_at", "updated_at"), "classes": ("collapse",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
+        """Add the provider and the prices in force, newest first."""
+        queryset: QuerySet[Model] = super().get_queryset(request)
+        in_force = Price.objects.filter(valid_from__lte=timezone.now()).order_by("-valid_from")
+        # The name of a model is written with its provider, also in the auto-completion of other pages.
+        return queryset.select_related("provider").prefetch_related(
+            Prefetch("prices", queryset=in_force, to_attr="prices_in_force")
+        )
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the defaults of a model that is entered by hand."""
+        return {"is_manual": True, **super().get_changeform_initial_data(request)}
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Return what goes with the models, their prices included."""
+        return _without_prices(super().get_deleted_objects(objs, request))
+
+    @admin.display(description=_("price (input / output)"))
+    def price_in_force(self, model: Model) -> str:
+        """Return the administrator's price of today; empty if the platform's or the catalogue's counts."""
+        return _price_text(getattr(model, "prices_in_force", []))
+
+
+@admin.register(Price)
+class PriceAdmin(ModelAdmin):
+    """All prices, to be read; they are added on the page of their model."""
+
+    list_display = (
+        "valid_from",
+        "model_link",
+        "currency",
+        "input_per_million",
+        "output_per_million",
+        "cache_read_per_million",
+        "cache_write_per_million",
+        "source",
+    )
+    list_filter = ("valid_from", "source", "currency", "model__provider")
+    list_select_related = ("model__provider",)
+    search_fields = ("model__model_id", "model__provider__name")
+    ordering = ("-valid_from", "-pk")
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return False: prices are added on the page of their model."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: history does not move."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: history does not move."""
+        return False
+
+    @admin.display(description=_("model"), ordering="model__model_id")
+    def model_link(self, price: Price) -> SafeString:
+        """Return a link to the page of the price's model."""
+        return row_link(price.model)

@@ -1,0 +1,140 @@
+"""Rows of every table, `count` of each, for the pages to list."""
+
+import json
+import uuid
+import zlib
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.auth.models import Group
+
+from accounts import keys
+from accounts.models import ApiKey, Attempt, CallRecord, Quota, QuotaWindow, Team, UsageDaily, User, Worker
+from gateway.models import Capture
+from providers.models import Credential, Model, Price, Provider
+from routing.models import ClassifierEntry, ModelAlias, Policy, Route, RouteEntry, Scene
+
+NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
+SCRIPT = "<script>alert(1)</script>"
+
+
+def stage(body: str | None = None, **fields: Any) -> bytes:
+    """Return a stage of a capture as gateway/capture.py writes it."""
+    document = {"headers": {}, "bytes": len(body or ""), **fields}
+    if body is not None:
+        document["body"] = body
+        document.setdefault("truncated", False)
+    return zlib.compress(json.dumps(document).encode())
+
+
+def make_call(key: ApiKey, **fields: Any) -> CallRecord:
+    """Write a settled call of `key`, with `fields` instead of the defaults."""
+    values: dict[str, Any] = {
+        "id": uuid.uuid4(),
+        "key": key,
+        "user": key.user,
+        "team": key.user.team,
+        "requested_model": "claude-sonnet-4-5",
+        "status": CallRecord.Status.OK,
+        "http_status": 200,
+        "started_at": NOW,
+        "settled_at": NOW,
+    }
+    return CallRecord.objects.create(**{**values, **fields})
+
+
+def make_key(user: User, name: str, **fields: Any) -> ApiKey:
+    """Issue a key whose secret nobody needs."""
+    return keys.issue(user, name, **fields)[0]
+
+
+def make_rows(count: int, text: str = "text") -> None:
+    """Write `count` rows of every table; `text` is in each column that takes any text."""
+    start = Provider.objects.count()
+    Worker.objects.create(host=text, pid=start + 1)
+    for number in range(start, start + count):
+        provider = Provider.objects.create(
+            name=f"provider{number}",
+            kind=Provider.Kind.OPENAI_COMPATIBLE,
+            base_url="https://example.com/v1",
+            flags={"note": text},
+            check_result=text,
+        )
+        credential = Credential(provider=provider, name=text)
+        credential.set_secret("sk-0123456789abcdef")
+        credential.save()
+        model = Model.objects.create(provider=provider, model_id=f"{text}{number}", display_name=text)
+        for price in (Decimal(1), Decimal(2)):
+            Price.objects.create(
+                model=model, currency="USD", input_per_million=price, output_per_million=price, valid_from=NOW
+            )
+        route = Route.objects.create(name=f"route{number}")
+        RouteEntry.objects.create(route=route, model=model)
+        scene = Scene.objects.create(name=f"{text}{number}", description=text * 3, examples=[text], route=route)
+        policy = Policy.objects.create(name=f"policy{number}", route=route, reference_model=model)
+        policy.scenes.add(scene)
+        ClassifierEntry.objects.create(policy=policy, model=model)
+        ModelAlias.objects.create(pattern=f"{text}{number}", model=model)
+        Group.objects.create(name=f"{text}{number}")
+        team = Team.objects.create(name=f"{text}{number}", cost_center=text, policy=policy)
+        user = User.objects.create(username=f"{text}{number}", email=text, first_name=text, team=team, policy=policy)
+        key = make_key(user, f"key{number}", policy=policy, note=text, allowed_models=[text])
+        quotas = [
+            Quota.objects.create(**subject, unit=Quota.Unit.COST, window=Quota.Window.DAY, limit=Decimal("12.5"))
+            for subject in ({"team": team}, {"user": user}, {"key": key})
+        ]
+        for quota in quotas:
+            QuotaWindow.objects.create(quota=quota, starts_at=NOW, ends_at=NOW + timedelta(days=1), used=Decimal(1))
+        call = make_call(
+            key,
+            started_at=NOW - timedelta(minutes=number),
+            requested_model=text,
+            session_id=text,
+            agent_id=text,
+            user_agent=text,
+            policy_name=policy.name,
+            route_name=route.name,
+            scene_name=f"{text}{number}"[:50],
+            provider_name=provider.name,
+            model_name=text,
+            decision={"why": text},
+            dropped_fields=[text],
+            error_kind=text[:30],
+            error_message=text,
+            stop_reason=text,
+            upstream_request_id=text,
+            cost=Decimal("0.0012"),
+            currency="USD",
+        )
+        Attempt.objects.create(
+            call=call,
+            position=0,
+            provider_name=provider.name,
+            credential_name=text,
+            model_name=text,
+            outcome=text[:30],
+            message=text,
+            started_at=NOW,
+            duration_ms=5,
+        )
+        UsageDaily.objects.create(
+            date=NOW.date(),
+            key=key,
+            user=user,
+            team=team,
+            provider_name=provider.name,
+            model_name=text,
+            scene_name=text,
+            kind="main",
+            currency="USD",
+            cost=Decimal("0.5"),
+        )
+        Capture.objects.create(
+            call=call,
+            client_request=stage(json.dumps({"prompt": text}), method="POST", url=f"/v1/messages?{text}"),
+            upstream_request=stage(text, headers={"x-note": text}),
+            upstream_response=stage(f"event: {text}\ndata: {text}\n\n", status=200),
+            client_response=stage(None),
+            expires_at=NOW,
+        )

@@ -1,0 +1,147 @@
+"""Keys in the admin: the secret is in one answer and nowhere else; keys are revoked, never deleted."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.messages import get_messages
+from django.db import connection
+from django.http import HttpResponse
+from django.test import override_settings
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts import keys
+from accounts.models import ApiKey, User
+from tests.admin.pages import AdminTestCase
+
+ADD = "admin:accounts_apikey_add"
+LIST = "admin:accounts_apikey_changelist"
+
+
+class KeyTestCase(AdminTestCase):
+    def add(self, **fields: Any) -> HttpResponse:
+        data = {"user": self.root.pk, "name": "laptop", "lifetime": "never", "allowed_models": "[]", **fields}
+        return self.client.post(reverse(ADD), data)
+
+
+class Creation(KeyTestCase):
+    def test_the_secret_is_in_the_answer_and_works(self) -> None:
+        response = self.add()
+        secret = re.search(r"wg_[A-Za-z0-9_-]{43}", response.content.decode()).group()
+        key = ApiKey.objects.get()
+        self.assertEqual((key.digest, key.prefix), (keys.digest(secret), secret[:10]))
+        self.assertIn("no-store", response["cache-control"])
+        self.assertContains(response, f"export ANTHROPIC_AUTH_TOKEN={secret}")
+        self.assertContains(response, "export ANTHROPIC_BASE_URL=http://testserver")
+
+    @override_settings(PUBLIC_URL="https://gateway.example.com/ai")
+    def test_the_lines_to_paste_name_the_public_address(self) -> None:
+        self.assertContains(self.add(), "export ANTHROPIC_BASE_URL=https://gateway.example.com/ai")
+
+    def test_the_secret_is_nowhere_else(self) -> None:
+        response = self.add()
+        secret = re.search(r"wg_[A-Za-z0-9_-]{43}", response.content.decode()).group()
+        key = ApiKey.objects.get()
+        self.assertEqual(list(get_messages(response.wsgi_request)), [])
+        self.assertNotIn(secret, str(self.client.cookies))
+        self.assertNotIn(secret, str(dict(self.client.session)))
+        for url in (
+            reverse(LIST),
+            reverse("admin:accounts_apikey_change", args=(key.pk,)),
+            reverse("admin:accounts_apikey_history", args=(key.pk,)),
+            reverse("admin:index"),
+        ):
+            page = self.client.get(url)
+            self.assertNotContains(page, secret)
+            self.assertNotContains(page, key.digest)
+        with connection.cursor() as cursor:
+            for table in connection.introspection.table_names(cursor):
+                cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
+                self.assertNotIn(secret, str(cursor.fetchall()), table)
+
+    def test_sending_the_form_again_gives_no_second_secret(self) -> None:
+        self.add()
+        again = self.add()
+        self.assertIsNone(re.search(r"wg_[A-Za-z0-9_-]{43}", again.content.decode()))
+        self.assertEqual(ApiKey.objects.count(), 1)
+
+    def test_each_way_of_saving_shows_the_secret(self) -> None:
+        for name, extra in (("a", {"_continue": "1"}), ("b", {"_addanother": "1"}), ("c", {"_popup": "1"})):
+            with self.subTest(extra=extra):
+                self.assertRegex(self.add(name=name, **extra).content.decode(), r"wg_[A-Za-z0-9_-]{43}")
+
+    def test_lifetimes(self) -> None:
+        now = timezone.now()
+        for lifetime, days in (("7", 7), ("30", 30), ("180", 180), ("365", 365), ("never", None)):
+            with self.subTest(lifetime=lifetime):
+                self.add(name=f"for-{lifetime}", lifetime=lifetime)
+                expires_at = ApiKey.objects.get(name=f"for-{lifetime}").expires_at
+                if days is None:
+                    self.assertIsNone(expires_at)
+                else:
+                    self.assertLess(abs(expires_at - now - timedelta(days=days)), timedelta(minutes=1))
+        date = {"expires_at_0": "2030-05-06", "expires_at_1": "23:59:59"}
+        self.add(name="dated", lifetime="date", **date)
+        self.assertEqual(ApiKey.objects.get(name="dated").expires_at.isoformat(), "2030-05-06T23:59:59+00:00")
+        self.assertContains(self.add(name="undated", lifetime="date"), "Enter the time when the key ends.")
+        self.assertContains(self.add(name="both", lifetime="7", **date), "leave that time empty")
+
+    def test_wrong_values_are_refused(self) -> None:
+        for fields in (
+            {"name": "not a name"},
+            {"max_concurrency": "0"},
+            {"allowed_models": '{"a": 1}'},
+            {"allowed_models": "[1]"},
+            {"allowed_models": '[""]'},
+            {"allowed_models": "main/*"},
+            {"lifetime": "100"},
+            {"user": "999"},
+        ):
+            with self.subTest(fields=fields):
+                self.assertEqual(self.add(**fields).status_code, 200)
+                self.assertFalse(ApiKey.objects.exists())
+        self.add(allowed_models='["main/*", "claude-haiku-*"]', max_concurrency="2")
+        key = ApiKey.objects.get()
+        self.assertEqual((key.allowed_models, key.max_concurrency), (["main/*", "claude-haiku-*"], 2))
+
+
+class Life(KeyTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.key, _secret = keys.issue(self.root, "laptop")
+
+    def act(self, action: str) -> None:
+        self.client.post(reverse(LIST), {"action": action, "_selected_action": [self.key.pk]})
+        self.key.refresh_from_db()
+
+    def test_revoke_and_activate(self) -> None:
+        self.act("revoke")
+        self.assertFalse(self.key.is_active)
+        self.assertIsNotNone(self.key.revoked_at)
+        self.act("activate")
+        self.assertTrue(self.key.is_active)
+        self.assertIsNone(self.key.revoked_at)
+        self.assertEqual(LogEntry.objects.filter(object_id=str(self.key.pk)).count(), 2)
+
+    def test_an_ordinary_save_changes_neither_owner_nor_secret(self) -> None:
+        other = User.objects.create_user("other")
+        before = (self.key.digest, self.key.prefix, self.key.user_id)
+        data = {"user": other.pk, "name": "desktop", "allowed_models": "[]", "digest": "0" * 64, "prefix": "wg_x"}
+        response = self.client.post(reverse("admin:accounts_apikey_change", args=(self.key.pk,)), data)
+        self.assertEqual(response.status_code, 302)
+        self.key.refresh_from_db()
+        self.assertEqual(self.key.name, "desktop")
+        self.assertEqual((self.key.digest, self.key.prefix, self.key.user_id), before)
+
+    def test_the_state_says_expired_and_revoked(self) -> None:
+        ended, _secret = keys.issue(self.root, "ended")
+        ApiKey.objects.filter(pk=ended.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+        revoked, _secret = keys.issue(self.root, "revoked")
+        keys.revoke(revoked)
+        for state, name in (("active", "laptop"), ("expired", "ended"), ("revoked", "revoked")):
+            with self.subTest(state=state):
+                response = self.client.get(reverse(LIST), {"state": state})
+                self.assertEqual([key.name for key in response.context["cl"].result_list], [name])
+                self.assertContains(response, f'<td class="field-state">{state}</td>', html=True)
