@@ -1,0 +1,218 @@
+"""What an empty installation needs: an administrator, the providers of the environment, a default policy, a first key.
+
+Every step looks first whether it is done: a second run changes nothing and says nothing.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from django.conf import settings
+from django.db import transaction
+
+from accounts import keys
+from accounts.models import ApiKey, User
+from providers.catalog import refresh_models
+from providers.errors import UpstreamError
+from providers.models import Credential, Model, Price, Provider
+from providers.presets import PRESETS
+from routing.models import Policy, Route, RouteEntry
+
+Say = Callable[[str], object]
+
+DEFAULT_NAME = "default"
+FIRST_KEY_NAME = "first"
+DEMO_PROVIDER_NAME = "demo"
+DEMO_MODEL_ID = "smollm2-135m-instruct"
+_PROBE_TIMEOUT_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A provider that the environment can set up, the best first; `preferred` are the models for everyday work."""
+
+    kind: str
+    name: str
+    preferred: tuple[str, ...] = ()
+
+
+_OFFERS = (
+    _Offer("anthropic_compatible", "anthropic", ("claude-opus-5-5", "claude-opus-5", "claude-sonnet-5-5")),
+    _Offer("dashscope", "dashscope", ("qwen3.8-max", "qwen3.7-max", "qwen3-coder-plus", "qwen-plus")),
+    _Offer("openrouter", "openrouter", ("anthropic/claude-sonnet-5", "qwen/qwen3-coder", "z-ai/glm-5.2")),
+    _Offer("siliconflow", "siliconflow", ("zai-org/GLM-5.2", "deepseek-ai/DeepSeek-V4-Pro", "Qwen/Qwen3-8B")),
+    _Offer("openai_compatible", "openai", ("gpt-5.6-sol", "gpt-5.4-mini")),
+    _Offer("ollama", "ollama"),
+    _Offer("lmstudio", "lmstudio"),
+)
+# A local platform is set up when it answers here.
+_PROBES = {"ollama": "/api/version", "lmstudio": "/v1/models"}
+
+
+def bootstrap(say: Say, *, demo_port: int | None = None, transport: httpx.BaseTransport | None = None) -> str | None:
+    """Set up what is missing and return the secret of the first key, if it was made just now.
+
+    `demo_port` registers the demo model server on loopback. `transport` replaces the network, for tests.
+    """
+    administrator = _administrator(say)
+    if demo_port is not None:
+        _demo(demo_port, say)
+    for offer in _OFFERS:
+        _provider(offer, settings.BOOTSTRAP.get(offer.kind, {}), say, transport)
+    _policy(say)
+    return _first_key(administrator, say)
+
+
+def _administrator(say: Say) -> User:
+    """Return the first administrator, made if there is none; a password of ours must be changed at the first login."""
+    existing = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
+    if existing is not None:
+        return existing
+    wanted = settings.BOOTSTRAP["superuser"]
+    given = wanted["password"]
+    password = given or secrets.token_urlsafe(12)
+    user = User.objects.create_superuser(wanted["username"], wanted["email"], password)
+    if given:
+        say(f"Administrator {user.username} made, with the password of DJANGO_SUPERUSER_PASSWORD.")
+        return user
+    user.must_change_password = True
+    user.save(update_fields=["must_change_password"])
+    say(f"Administrator made: user {user.username}, password {password}")
+    say("  It is shown only now, and must be changed at the first login.")
+    return user
+
+
+def _provider(offer: _Offer, wanted: Mapping[str, str], say: Say, transport: httpx.BaseTransport | None) -> None:
+    """Set up the provider of `offer` if the environment has a key for it, or if it answers on this machine."""
+    provider = Provider.objects.filter(name=offer.name).first()
+    if provider is None:
+        api_key, base_url = wanted.get("api_key", ""), wanted.get("base_url", "")
+        if offer.kind in _PROBES:
+            if not _answers(base_url or PRESETS[offer.kind].base_url, _PROBES[offer.kind], transport):
+                return
+        elif not api_key:
+            return
+        provider = _made(offer, base_url, api_key)
+        say(f"Provider {offer.name} set up.")
+    elif not provider.is_enabled or provider.kind != offer.kind or provider.models.exists():
+        return
+    try:
+        found = refresh_models(provider, transport=transport)
+    except UpstreamError as error:
+        # The others must not wait for this one; the admin shows and repeats it.
+        say(f"Provider {offer.name}: its list of models could not be read: {error.message}")
+    else:
+        say(f"Provider {offer.name}: {found.added} models found.")
+
+
+def _answers(base_url: str, path: str, transport: httpx.BaseTransport | None) -> bool:
+    root = base_url.rstrip("/").removesuffix("/v1")
+    with httpx.Client(transport=transport, trust_env=False, timeout=_PROBE_TIMEOUT_S) as client:
+        try:
+            return client.get(root + path).status_code == 200
+        except (httpx.HTTPError, httpx.InvalidURL):
+            return False
+
+
+@transaction.atomic
+def _made(offer: _Offer, base_url: str, api_key: str) -> Provider:
+    provider = Provider(name=offer.name, kind=offer.kind, base_url=base_url)
+    provider.full_clean()
+    provider.save()
+    if api_key:
+        credential = Credential(provider=provider)
+        credential.set_secret(api_key)
+        credential.save()
+    return provider
+
+
+@transaction.atomic
+def _demo(port: int, say: Say) -> None:
+    """Register the demo model server, or follow it to its new port."""
+    base_url = f"http://127.0.0.1:{port}/v1"
+    provider, is_new = Provider.objects.get_or_create(
+        name=DEMO_PROVIDER_NAME,
+        defaults={
+            "kind": Provider.Kind.OPENAI_COMPATIBLE,
+            "base_url": base_url,
+            "allow_private_network": True,
+            "flags": {"buffer_tool_args": True, "json_schema": True, "reasoning_replay": "drop"},
+        },
+    )
+    if not is_new and provider.base_url != base_url:
+        provider.base_url = base_url
+        provider.save(update_fields=["base_url", "updated_at"])
+    model, is_new_model = Model.objects.get_or_create(
+        provider=provider,
+        model_id=DEMO_MODEL_ID,
+        defaults={
+            "display_name": "SmolLM2 135M",
+            "context_window": 8192,
+            "max_output_tokens": 4096,
+            "capabilities": ["tools"],
+            "is_manual": True,
+        },
+    )
+    if is_new_model:
+        Price.objects.create(
+            model=model, currency="USD", input_per_million=0, output_per_million=0, source=Price.Source.BUNDLED
+        )
+        say(f"Provider {DEMO_PROVIDER_NAME} set up: a small local model, for trying things out.")
+
+
+@transaction.atomic
+def _policy(say: Say) -> None:
+    """Make the default policy if there is none, and fill its route as long as it is empty."""
+    policy = Policy.objects.filter(is_default=True).select_related("route").first()
+    if policy is None:
+        route, _is_new = Route.objects.get_or_create(name=DEFAULT_NAME)
+        policy, _is_new = Policy.objects.get_or_create(name=DEFAULT_NAME, defaults={"route": route})
+        policy.is_default = True
+        policy.save(update_fields=["is_default"])
+    route_of_policy = policy.route
+    if route_of_policy is None or route_of_policy.name != DEFAULT_NAME or route_of_policy.entries.exists():
+        return
+    models = _everyday_models()
+    for position, model in enumerate(models):
+        RouteEntry.objects.create(route=route_of_policy, model=model, position=position)
+    if models:
+        say(f"Calls go to {', '.join(str(model) for model in models)}, in this order.")
+
+
+def _everyday_models() -> list[Model]:
+    """Return one model of each provider: a preferred one that is offered, else the first that can call tools."""
+    chosen = []
+    order = {offer.name: (position, offer) for position, offer in enumerate(_OFFERS)}
+    providers = Provider.objects.filter(is_enabled=True).prefetch_related("models")
+    last = (len(_OFFERS), None)
+    for provider in sorted(providers, key=lambda each: (order.get(each.name, last)[0], each.name)):
+        offer = order.get(provider.name, last)[1]
+        model = _best([each for each in provider.models.all() if each.is_enabled], offer.preferred if offer else ())
+        if model is not None:
+            chosen.append(model)
+    return chosen
+
+
+def _best(models: list[Model], preferred: tuple[str, ...]) -> Model | None:
+    by_id = {model.model_id: model for model in models if model.missing_since is None}
+    for name in preferred:
+        if name in by_id:
+            return by_id[name]
+    able = [model for model in by_id.values() if _can_call_tools(model.capabilities)]
+    return next(iter(able or by_id.values()), None)
+
+
+def _can_call_tools(capabilities: Any) -> bool:
+    return capabilities is None or "tools" in capabilities
+
+
+def _first_key(administrator: User, say: Say) -> str | None:
+    """Make the administrator's first key unless there is any key at all; return its secret."""
+    if ApiKey.objects.exists():
+        return None
+    _key, secret = keys.issue(administrator, FIRST_KEY_NAME)
+    say(f"API key {administrator.username}/{FIRST_KEY_NAME} made. It is shown only now:")
+    say(f"  {secret}")
+    return secret

@@ -1,0 +1,195 @@
+"""Writing the stored configuration as a file that `apply_config` reads. Secrets are left out."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import yaml
+from django.db import models
+
+from accounts.models import ApiKey, Quota, Team, User
+from gateway.config.accounts import KEY_COLUMNS, QUOTA_COLUMNS, TEAM_COLUMNS, USER_COLUMNS, role_names
+from gateway.config.providers import CREDENTIAL_COLUMNS, MODEL_COLUMNS, PRICE_COLUMNS, PROVIDER_COLUMNS, stated_prices
+from gateway.config.routing import POLICY_COLUMNS, ROUTE_COLUMNS, SCENE_COLUMNS, SETTINGS_COLUMNS
+from gateway.config.rows import identity_of
+from gateway.config.schema import ROLES, VERSION
+from providers.models import Model, Price, Provider
+from routing.models import ModelAlias, Policy, Route, RuntimeSettings, Scene
+
+HEAD = """\
+# The configuration of a Wolfgate, for `manage.py apply_config FILE`.
+#
+# Secrets are left out. Applied where a credential or key exists, it keeps its secret. Where it does not, add
+# `secret: ...` or `secret_env: NAME` to each credential; keys get new secrets with `--keys-out FILE`.
+# A header with the value null keeps the stored value.
+"""
+# Names of headers whose values are not shown.
+_SECRET_HEADER = re.compile(r"auth|key|token|secret|cookie|password|credential", re.IGNORECASE)
+
+
+def export() -> str:
+    """Return the configuration as YAML. Fields that hold the default are left out, except in the settings."""
+    sections: dict[str, list[dict[str, Any]]] = {
+        "providers": _providers(),
+        "routes": _routes(),
+        "aliases": _aliases(),
+        "scenes": _scenes(),
+        "policies": _policies(),
+        "teams": _teams(),
+        "users": _users(),
+        "keys": _keys(),
+        "quotas": _quotas(),
+    }
+    settings = RuntimeSettings.load()
+    document: dict[str, Any] = {
+        "version": VERSION,
+        **{section: entries for section, entries in sections.items() if entries},
+        "settings": {field: getattr(settings, column) for field, column in SETTINGS_COLUMNS.items()},
+    }
+    body = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return HEAD + body
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
+def _represent_decimal(dumper: _Dumper, value: Decimal) -> yaml.ScalarNode:
+    """Write a Decimal as the number it is, without an exponent and without float noise."""
+    if value == value.to_integral_value():
+        return dumper.represent_int(int(value))
+    return dumper.represent_scalar("tag:yaml.org,2002:float", f"{value.normalize():f}")
+
+
+_Dumper.add_representer(Decimal, _represent_decimal)
+
+
+def _plain(row: models.Model, columns: Mapping[str, str], keep: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the plain fields of a row that differ from the default, and those of `keep`."""
+    values: dict[str, Any] = {}
+    for field, column in columns.items():
+        value = getattr(row, column)
+        if field not in keep and value == row._meta.get_field(column).get_default():  # type: ignore[union-attr]
+            continue
+        values[field] = value.isoformat() if isinstance(value, datetime) else value
+    return values
+
+
+def _providers() -> list[dict[str, Any]]:
+    prices = stated_prices()
+    entries = []
+    for provider in Provider.objects.prefetch_related("credentials", "models"):
+        entry = _plain(provider, PROVIDER_COLUMNS)
+        timeouts = {field: entry.pop(field) for field in list(entry) if field.startswith("timeouts_s.")}
+        if timeouts:
+            entry["timeouts_s"] = {field.removeprefix("timeouts_s."): value for field, value in timeouts.items()}
+        if "extra_headers" in entry:
+            entry["extra_headers"] = {
+                name: None if _SECRET_HEADER.search(name) else value for name, value in entry["extra_headers"].items()
+            }
+        credentials = [_plain(row, CREDENTIAL_COLUMNS, keep=["name"]) for row in provider.credentials.all()]
+        if credentials:
+            entry["credentials"] = credentials
+        offered = [_model(row, prices.get(row.pk)) for row in provider.models.all()]
+        if offered:
+            entry["models"] = offered
+        entries.append(entry)
+    return entries
+
+
+def _model(row: Model, price: Price | None) -> dict[str, Any]:
+    entry = _plain(row, MODEL_COLUMNS, keep=["manual"])
+    if entry["manual"]:
+        del entry["manual"]  # as a file's models are
+    if price is not None:
+        entry["price"] = {
+            field: value for field, column in PRICE_COLUMNS.items() if (value := getattr(price, column)) is not None
+        }
+    return entry
+
+
+def _routes() -> list[dict[str, Any]]:
+    return [
+        {
+            **_plain(route, ROUTE_COLUMNS, keep=["order"]),
+            "targets": [
+                str(entry.model) if entry.weight == 1 else {"target": str(entry.model), "weight": entry.weight}
+                for entry in route.entries.all()
+            ],
+        }
+        for route in Route.objects.prefetch_related("entries__model__provider")
+    ]
+
+
+def _aliases() -> list[dict[str, Any]]:
+    return [
+        {"pattern": alias.pattern, "target": f"route:{alias.route}" if alias.route is not None else str(alias.model)}
+        for alias in ModelAlias.objects.select_related("model__provider", "route")
+    ]
+
+
+def _scenes() -> list[dict[str, Any]]:
+    return [
+        {**_plain(scene, SCENE_COLUMNS), "route": scene.route.name} for scene in Scene.objects.select_related("route")
+    ]
+
+
+def _policies() -> list[dict[str, Any]]:
+    entries = []
+    for policy in Policy.objects.select_related("route", "reference_model__provider").prefetch_related(
+        "scenes", "classifier_entries__model__provider"
+    ):
+        entry = _plain(policy, POLICY_COLUMNS, keep=["mode"]) | _references(policy, "route", "reference_model")
+        classifier = [str(classified.model) for classified in policy.classifier_entries.all()]
+        scenes = [scene.name for scene in policy.scenes.all()]
+        if classifier:
+            entry["classifier"] = classifier
+        if scenes:
+            entry["scenes"] = scenes
+        entries.append(entry)
+    return entries
+
+
+def _teams() -> list[dict[str, Any]]:
+    return [
+        _plain(team, TEAM_COLUMNS) | _references(team, "parent", "lead", "policy")
+        for team in Team.objects.select_related("parent", "lead", "policy")
+    ]
+
+
+def _users() -> list[dict[str, Any]]:
+    entries = []
+    for user in User.objects.select_related("team", "policy").prefetch_related("groups"):
+        entry = _plain(user, USER_COLUMNS) | _references(user, "team", "policy")
+        roles = role_names(user)
+        entries.append(entry | {"roles": [role for role in ROLES if role in roles]} if roles else entry)
+    return entries
+
+
+def _keys() -> list[dict[str, Any]]:
+    return [
+        {"user": key.user.username} | _plain(key, KEY_COLUMNS) | _references(key, "policy")
+        for key in ApiKey.objects.select_related("user", "policy")
+    ]
+
+
+def _quotas() -> list[dict[str, Any]]:
+    entries = []
+    for quota in Quota.objects.select_related("key__user", "user", "team"):
+        entry = _references(quota, "key", "user", "team")
+        entry |= _plain(quota, QUOTA_COLUMNS, keep=["limit", "currency", "action"])
+        if quota.unit != Quota.Unit.COST:
+            del entry["currency"]
+        entries.append(entry)
+    return entries
+
+
+def _references(row: models.Model, *fields: str) -> dict[str, Any]:
+    """Return field -> name of what the row refers to, of the references that are set."""
+    return {field: identity_of(referred) for field in fields if (referred := getattr(row, field)) is not None}
