@@ -187,8 +187,8 @@ class LedgerThread:
             except (OperationalError, InterfaceError):
                 if self._is_down:
                     raise
-                # A server that was restarted leaves a dead connection behind: a new one is worth one try.
-                connection.close()
+                # A server that was restarted leaves dead connections behind: new ones are worth one try.
+                _disconnect()
                 self._try(items)
         except (OperationalError, InterfaceError) as error:
             self._away(items, error)
@@ -207,8 +207,6 @@ class LedgerThread:
         self._beat()
 
     def _prepare(self) -> None:
-        if self._is_down:
-            connection.close()
         connection.ensure_connection()
         if not self._is_registered:
             reaper.register(self.worker_id, socket.gethostname(), os.getpid())
@@ -247,7 +245,7 @@ class LedgerThread:
         if not self._is_down:
             logger.error("the database does not answer: %s", error)
         self._is_down = True
-        connection.close()
+        _disconnect()
         failed: list[tuple[_Item, Any]] = []
         for item in items:
             if item.settlement is None:
@@ -290,6 +288,13 @@ class LedgerThread:
                 reaper.sign_off(self.worker_id)
             except DatabaseError:
                 logger.warning("the worker could not sign off; the reaper will find it", exc_info=True)
+
+
+def _disconnect() -> None:
+    """Close the connection, and the pool behind it: psycopg's tries ever more rarely while a server is away."""
+    connection.close()
+    if connection.vendor == "postgresql":
+        connection.close_pool()  # type: ignore[attr-defined]
 
 
 def _set_results(pairs: Sequence[tuple[_Item, Any]]) -> None:

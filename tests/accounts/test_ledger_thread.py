@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import connection
 from django.test import TransactionTestCase
 
@@ -37,9 +38,44 @@ async def eventually(condition: Callable[[], bool], timeout_s: float = 10) -> No
         await asyncio.sleep(0.01)
 
 
-def rename(old: str, new: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {old} RENAME TO {new}")
+def from_outside(*statements: str) -> None:
+    """Run statements on the PostgreSQL server without a connection to the test database."""
+    import psycopg
+
+    connection.close()
+    where = connection.settings_dict
+    with psycopg.connect(
+        dbname="postgres",
+        host=where["HOST"] or None,
+        port=where["PORT"] or None,
+        user=where["USER"] or None,
+        password=where["PASSWORD"] or None,
+        autocommit=True,
+    ) as server:
+        for statement in statements:
+            server.execute(statement)
+
+
+def take_away() -> None:
+    """Make the database fail."""
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE accounts_callrecord RENAME TO away")
+        return
+    name = connection.settings_dict["NAME"]
+    from_outside(
+        f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false',
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+    )
+
+
+def give_back() -> None:
+    """Undo `take_away`."""
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE away RENAME TO accounts_callrecord")
+    else:
+        from_outside(f'ALTER DATABASE "{connection.settings_dict["NAME"]}" ALLOW_CONNECTIONS true')
 
 
 class LedgerThreadTests(TransactionTestCase):
@@ -74,7 +110,7 @@ class LedgerThreadTests(TransactionTestCase):
         _key, secret = await asyncio.to_thread(person)
         async with running_ledger() as ledger:
             call = await ledger.admit(admission(secret))
-            await asyncio.to_thread(rename, "accounts_callrecord", "away")
+            await sync_to_async(take_away)()
             with pytest.raises(LedgerUnavailable):
                 await ledger.admit(admission(secret))
             begin = time.monotonic()
@@ -84,8 +120,8 @@ class LedgerThreadTests(TransactionTestCase):
                 await ledger.probe()
             assert time.monotonic() - begin < 0.5
             waiting = asyncio.ensure_future(ledger.settle(settlement(call.call_id)))
-            await asyncio.to_thread(rename, "away", "accounts_callrecord")
-            async with asyncio.timeout(10):
+            await sync_to_async(give_back)()
+            async with asyncio.timeout(20):
                 await waiting
             assert (await CallRecord.objects.aget()).status == "ok"
             await ledger.admit(admission(secret))
