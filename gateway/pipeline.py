@@ -183,11 +183,10 @@ class _Call:
         if self._streamed:
             return EventStream(
                 self._outbox,
-                producer,
                 ping_interval_s=self._settings.ping_interval_s,
                 headers=self._known.response_headers(),
                 on_sent=self._known.count_sent,
-                on_close=self._keep_capture,
+                on_close=lambda: self._closed(producer),
             )
         self._keep_capture()
         assert self._known.opened is not None
@@ -317,6 +316,13 @@ class _Call:
             calibration.observe(target, await asyncio.to_thread(tokens.estimate, received.body), real)
 
         _keep(asyncio.create_task(compare()))
+
+    def _closed(self, producer: "asyncio.Task[None]") -> None:
+        """The response is over: a client that left before the end takes its call along."""
+        self._outbox.close()
+        if not self._is_settled:
+            producer.cancel()
+        self._keep_capture()
 
     def _keep_capture(self) -> None:
         exchange = outcome.captured(self._known)

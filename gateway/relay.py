@@ -29,6 +29,8 @@ class Outbox:
 
     async def put(self, part: bytes) -> None:
         """Add `part`; wait while the client is too far behind."""
+        if self._closed:
+            return
         self._parts.append(part)
         self._size += len(part)
         self._filled.set()
@@ -37,9 +39,10 @@ class Outbox:
             await self._room.wait()
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """End the buffer: nothing more will come, or nobody is there to take it."""
         self._closed = True
         self._filled.set()
+        self._room.set()
 
     async def get(self, patience_s: float) -> bytes | None:
         """Return what has gathered; b"" when nothing came for `patience_s`, None at the end."""
@@ -60,19 +63,17 @@ class Outbox:
 
 
 class EventStream(StreamingHttpResponse):
-    """A streaming answer fed by a producer task, which is cancelled when the response is closed early."""
+    """A streaming answer, fed by a producer through its outbox."""
 
     def __init__(
         self,
         outbox: Outbox,
-        producer: "asyncio.Task[None]",
         *,
         ping_interval_s: float,
         headers: dict[str, str],
         on_sent: Callable[[bytes], None],
         on_close: Callable[[], None],
     ) -> None:
-        self._producer = producer
         self._on_close = on_close
         super().__init__(
             _drain(outbox, ping_interval_s, on_sent),
@@ -81,9 +82,7 @@ class EventStream(StreamingHttpResponse):
         )
 
     def close(self) -> None:
-        """Cancel the producer if it still works: the client is gone."""
-        if not self._producer.done():
-            self._producer.cancel()
+        """Say that the client has everything, or is gone."""
         super().close()
         self._on_close()
 

@@ -33,7 +33,7 @@ async def running_ledger() -> AsyncIterator[LedgerThread]:
 
 async def eventually(condition: Callable[[], bool], timeout_s: float = 10) -> None:
     end = time.monotonic() + timeout_s
-    while not await asyncio.to_thread(condition):
+    while not await sync_to_async(condition)():
         assert time.monotonic() < end, "did not come true in time"
         await asyncio.sleep(0.01)
 
@@ -80,8 +80,8 @@ def give_back() -> None:
 
 class LedgerThreadTests(TransactionTestCase):
     async def test_calls_are_admitted_and_settled(self) -> None:
-        key, secret = await asyncio.to_thread(person)
-        await asyncio.to_thread(quota, key, "requests", "total", 40)
+        key, secret = await sync_to_async(person)()
+        await sync_to_async(quota)(key, "requests", "total", 40)
         async with running_ledger() as ledger:
             results = await asyncio.gather(
                 *[ledger.admit(admission(secret)) for _ in range(50)], return_exceptions=True
@@ -95,7 +95,7 @@ class LedgerThreadTests(TransactionTestCase):
             await ledger.probe()
 
     async def test_a_changed_configuration_is_in_force_on_the_next_call(self) -> None:
-        _key, secret = await asyncio.to_thread(person)
+        _key, secret = await sync_to_async(person)()
         async with running_ledger() as ledger:
             before = (await ledger.admit(admission(secret))).snapshot.version
             await Provider.objects.acreate(name="new", kind="openai_compatible", base_url="https://example.com")
@@ -107,7 +107,7 @@ class LedgerThreadTests(TransactionTestCase):
         assert await Worker.objects.acount() == 0
 
     async def test_a_database_that_is_away_refuses_calls_and_keeps_settlements(self) -> None:
-        _key, secret = await asyncio.to_thread(person)
+        _key, secret = await sync_to_async(person)()
         async with running_ledger() as ledger:
             call = await ledger.admit(admission(secret))
             await sync_to_async(take_away)()
@@ -127,7 +127,7 @@ class LedgerThreadTests(TransactionTestCase):
             await ledger.admit(admission(secret))
 
     async def test_a_caller_that_leaves_while_it_is_admitted_is_settled_as_cancelled(self) -> None:
-        _key, secret = await asyncio.to_thread(person)
+        _key, secret = await sync_to_async(person)()
         async with running_ledger() as ledger:
             waiting = asyncio.ensure_future(ledger.admit(admission(secret)))
             await asyncio.sleep(0)
@@ -137,7 +137,7 @@ class LedgerThreadTests(TransactionTestCase):
             await eventually(lambda: CallRecord.objects.filter(status="cancelled").exists())
 
     async def test_one_item_at_fault_does_not_fail_the_others(self) -> None:
-        _key, secret = await asyncio.to_thread(person)
+        _key, secret = await sync_to_async(person)()
         async with running_ledger() as ledger:
             good, bad = await ledger.admit(admission(secret)), await ledger.admit(admission(secret))
             results = await asyncio.gather(
@@ -150,7 +150,7 @@ class LedgerThreadTests(TransactionTestCase):
             assert (await CallRecord.objects.aget(pk=good.call_id)).status == "ok"
 
     async def test_what_is_queued_at_the_end_is_written(self) -> None:
-        _key, secret = await asyncio.to_thread(person)
+        _key, secret = await sync_to_async(person)()
         async with running_ledger() as ledger:
             calls = [await ledger.admit(admission(secret)) for _ in range(20)]
             for call in calls:
@@ -184,7 +184,7 @@ class ReaperTests(TransactionTestCase):
         async def reap_beside_a_running_call() -> int:
             async with running_ledger() as ledger:
                 await ledger.admit(admission(secret))
-                return await asyncio.to_thread(lambda: reaper.reap_calls(snapshot.load()))
+                return await sync_to_async(lambda: reaper.reap_calls(snapshot.load()))()
 
         assert asyncio.run(reap_beside_a_running_call()) == 0
         assert CallRecord.objects.get().status == "running"

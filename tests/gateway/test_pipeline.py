@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
+from asgiref.sync import sync_to_async
 
 from accounts import keys
 from accounts.models import ApiKey, Attempt, CallRecord, Quota, QuotaWindow, UsageDaily
@@ -108,7 +109,7 @@ class CallTests(GatewayCase):
     async def test_a_revoked_key_is_refused_on_the_next_call(self) -> None:
         async with self.gateway(Reply(text_stream())) as gateway:
             assert (await gateway.send()).status_code == 200
-            await asyncio.to_thread(keys.revoke, self.key)
+            await sync_to_async(keys.revoke)(self.key)
             response = await gateway.send()
         assert response.status_code == 401
         assert "revoked" in response.json()["error"]["message"]
@@ -291,7 +292,7 @@ class LifeTests(GatewayCase):
             nobody = await gateway.send()
         assert (forbidden.status_code, forbidden.json()["error"]["type"]) == (403, "permission_error")
         assert (nobody.status_code, nobody.headers["x-should-retry"]) == (503, "false")
-        assert await asyncio.to_thread(lambda: list(differences())) == []
+        assert await sync_to_async(lambda: list(differences()))() == []
         assert (await QuotaWindow.objects.aget()).used == 0
 
     async def test_a_native_target_gets_the_body_byte_for_byte(self) -> None:
