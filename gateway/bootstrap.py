@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from accounts import keys
@@ -17,6 +18,7 @@ from accounts.models import ApiKey, User
 from providers.catalog import refresh_models
 from providers.errors import UpstreamError
 from providers.models import Credential, Model, Price, Provider
+from providers.network import is_private_url
 from providers.presets import PRESETS
 from routing.models import Policy, Route, RouteEntry
 
@@ -62,15 +64,22 @@ def bootstrap(say: Say, *, demo_port: int | None = None, transport: httpx.BaseTr
     for offer in _OFFERS:
         _provider(offer, settings.BOOTSTRAP.get(offer.kind, {}), say, transport)
     _policy(say)
-    return _first_key(administrator, say)
+    return _first_key(administrator, say) if administrator is not None else None
 
 
-def _administrator(say: Say) -> User:
-    """Return the first administrator, made if there is none; a password of ours must be changed at the first login."""
+def _administrator(say: Say) -> User | None:
+    """Return the first administrator, made if there is none; a password of ours must be changed at the first login.
+
+    None when the name belongs to somebody: nobody becomes an administrator, or active again, without being asked.
+    """
     existing = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
     if existing is not None:
         return existing
     wanted = settings.BOOTSTRAP["superuser"]
+    if User.objects.filter(username=wanted["username"]).exists():
+        say(f"No active administrator, and the name {wanted['username']} is taken: set DJANGO_SUPERUSER_USERNAME,")
+        say("  or run `manage.py createsuperuser`.")
+        return None
     given = wanted["password"]
     password = given or secrets.token_urlsafe(12)
     user = User.objects.create_superuser(wanted["username"], wanted["email"], password)
@@ -94,7 +103,11 @@ def _provider(offer: _Offer, wanted: Mapping[str, str], say: Say, transport: htt
                 return
         elif not api_key:
             return
-        provider = _made(offer, base_url, api_key)
+        try:
+            provider = _made(offer, base_url, api_key)
+        except ValidationError as error:
+            say(f"Provider {offer.name} cannot be set up: {' '.join(error.messages)}")
+            return
         say(f"Provider {offer.name} set up.")
     elif not provider.is_enabled or provider.kind != offer.kind or provider.models.exists():
         return
@@ -118,7 +131,10 @@ def _answers(base_url: str, path: str, transport: httpx.BaseTransport | None) ->
 
 @transaction.atomic
 def _made(offer: _Offer, base_url: str, api_key: str) -> Provider:
-    provider = Provider(name=offer.name, kind=offer.kind, base_url=base_url)
+    # Whoever writes a private address into the environment means it.
+    provider = Provider(
+        name=offer.name, kind=offer.kind, base_url=base_url, allow_private_network=is_private_url(base_url)
+    )
     provider.full_clean()
     provider.save()
     if api_key:

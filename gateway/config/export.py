@@ -68,6 +68,8 @@ def _represent_decimal(dumper: _Dumper, value: Decimal) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(Decimal, _represent_decimal)
+# The choices of a model: what an unsaved row holds as its default.
+_Dumper.add_multi_representer(str, lambda dumper, value: dumper.represent_str(str(value)))
 
 
 def _plain(row: models.Model, columns: Mapping[str, str], keep: Iterable[str] = ()) -> dict[str, Any]:

@@ -230,12 +230,10 @@ def _located(error: ValidationError, field_names: Mapping[str, str], item: Item)
     found: list[tuple[str, str]] = []
     for column, errors in error.error_dict.items() if hasattr(error, "error_dict") else [("__all__", error.error_list)]:
         field = field_names.get(column, "" if column == "__all__" else column)
-        for one in errors:
-            if one.code in ("blank", "null") and field not in item.values:
-                message = _("is required")
-            else:
-                [message] = one.messages
-            found.append((field, message))
+        if field not in item.values and any(one.code in ("blank", "null") for one in errors):
+            found.append((field, _("is required")))
+        else:
+            found += [(field, message) for one in errors for message in one.messages]
     return found
 
 

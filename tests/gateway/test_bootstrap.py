@@ -173,3 +173,19 @@ class BootstrapTest(TestCase):
         ):
             call_command("bootstrap", stdout=output)
         self.assertIn("admin/first", output.getvalue())
+
+    def test_a_private_address_of_the_environment_is_meant(self) -> None:
+        self.run_with(openai_compatible={"api_key": "sk-0123456789", "base_url": "http://127.0.0.1:9/v1"})
+        self.assertTrue(Provider.objects.get(name="openai").allow_private_network)
+
+    def test_a_wrong_address_stops_nobody(self) -> None:
+        text = "\n".join(self.run_with(openai_compatible={"api_key": "sk-0123456789", "base_url": "nonsense"}))
+        self.assertIn("Provider openai cannot be set up: ", text)
+        self.assertIn("admin/first", text)
+
+    def test_nobody_becomes_administrator_by_having_the_name(self) -> None:
+        User.objects.create(username="admin")
+        text = "\n".join(self.run_with())
+        self.assertIn("the name admin is taken", text)
+        self.assertFalse(User.objects.get().is_superuser)
+        self.assertEqual(ApiKey.objects.count(), 0)

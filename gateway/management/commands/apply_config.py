@@ -39,7 +39,7 @@ class Command(BaseCommand):
                 read_secret=secret,
                 dry_run=options["dry_run"],
                 prune=options["prune"],
-                keys_out=options["keys_out"],
+                keys_out=Path(options["keys_out"]) if options["keys_out"] else None,
             )
         except Refused as error:
             head = ngettext(

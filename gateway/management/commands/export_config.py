@@ -24,7 +24,7 @@ class Command(BaseCommand):
             self.stdout.write(text, ending="")
             return
         try:
-            options["output"].write_text(text, encoding="utf-8")
+            Path(options["output"]).write_text(text, encoding="utf-8")
         except OSError as error:
             raise CommandError(
                 _("Cannot write %(name)s: %(error)s.") % {"name": options["output"], "error": error.strerror}
