@@ -121,7 +121,7 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     }
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     _database.setdefault("OPTIONS", {}).update(
-        pool={"min_size": 1, "max_size": env.int("DATABASE_POOL_SIZE", default=6), "timeout": 3},
+        pool={"min_size": 0, "max_size": env.int("DATABASE_POOL_SIZE", default=6), "timeout": 3},
         connect_timeout=3,
     )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
