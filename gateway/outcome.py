@@ -126,14 +126,13 @@ def _error_kind(status: str, error: Exception | None) -> str:
 
 def captured(call: Progress) -> capture.Exchange | None:
     """Return the stages of `call` as far as the capture mode in force wants them kept."""
-    mode = call.admitted.capture
-    if mode == "off":
+    recording = call.upstream_call.recording
+    if recording is None:
         return None
-    is_full = mode == "full"
-    settings = call.admitted.snapshot.settings
-    received, answer = call.received, call.opened.answer if call.opened else None
-    raw = answer.received if answer else None
-    secrets = call.opened.target.secrets if call.opened else ()
+    is_full = recording.keeps_bodies
+    settings, received, decision = call.admitted.snapshot.settings, call.received, call.decision
+    asked = recording.url != ""
+    vendors = decision.candidates if decision else []
     return capture.Exchange(
         call_id=call.admitted.call_id,
         client_request=capture.Stage(
@@ -144,17 +143,17 @@ def captured(call: Progress) -> capture.Exchange | None:
             size_bytes=len(received.raw),
         ),
         upstream_request=capture.Stage(
-            headers=answer.sent.headers if answer else {},
-            method="POST" if answer else "",
-            url=answer.sent.url if answer else "",
-            body=answer.sent.body if answer and is_full else None,
-            size_bytes=len(answer.sent.body) if answer else 0,
+            headers=recording.request_headers,
+            method="POST" if asked else "",
+            url=recording.url,
+            body=recording.request_body if is_full and asked else None,
+            size_bytes=recording.request_bytes,
         ),
         upstream_response=capture.Stage(
-            headers=dict(answer.headers) if answer else {},
-            status=answer.status if answer else None,
-            body=bytes(raw) if raw is not None and is_full else None,
-            size_bytes=len(raw) if raw is not None else 0,
+            headers=recording.response_headers,
+            status=recording.status,
+            body=bytes(recording.response_body) if is_full and recording.status is not None else None,
+            size_bytes=recording.response_bytes,
         ),
         client_response=capture.Stage(
             headers=call.response_headers(),
@@ -164,5 +163,5 @@ def captured(call: Progress) -> capture.Exchange | None:
         is_full=is_full,
         max_bytes=settings.capture_max_bytes,
         retention_days=settings.capture_retention_days,
-        secrets=(*received.secrets, *(secret.value for secret in secrets)),
+        secrets=(*received.secrets, *(secret.value for target in vendors for secret in target.secrets)),
     )

@@ -27,7 +27,7 @@ from gateway.log_context import request_id as log_request_id
 from gateway.outcome import Progress
 from gateway.relay import EventStream, Outbox
 from providers import calibration, wire_json
-from providers.clients.base import UpstreamCall
+from providers.clients.base import Recording, UpstreamCall
 from providers.errors import UpstreamError
 from providers.translation import tokens
 from providers.translation.events import PING
@@ -156,6 +156,8 @@ class _Call:
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outbox = Outbox()
         self._is_settled = False
+        if known.admitted.capture != "off":
+            known.upstream_call.recording = Recording(keeps_bodies=known.admitted.capture == "full")
         if known.admitted.capture == "full":
             known.sent = bytearray()
 
@@ -247,7 +249,6 @@ class _Call:
         known.opened = await open_first(
             known.decision.candidates,
             known.upstream_call,
-            capture=known.admitted.capture == "full",
             cooldowns=_cooldowns if self._settings.cooldown_enabled else None,
             on_attempt=known.attempts.append,
         )

@@ -85,7 +85,6 @@ async def open_first(
     candidates: list[Target],
     call: UpstreamCall,
     *,
-    capture: bool,
     cooldowns: Cooldowns | None,
     on_attempt: Callable[[AttemptResult], None],
 ) -> Opened:
@@ -118,7 +117,7 @@ async def open_first(
                 )
 
             try:
-                opened = await _open(target, secret, call, capture)
+                opened = await _open(target, secret, call)
             except UpstreamError as error:
                 report(error.kind, error.status, error.message)
                 logger.warning("%s failed: %s", target.name, error)
@@ -150,8 +149,8 @@ async def open_first(
     raise _most_useful(errors)
 
 
-async def _open(target: Target, secret: Secret | None, call: UpstreamCall, capture: bool) -> Opened:
-    answer = await client_for(target).open(target, secret, call, capture=capture)
+async def _open(target: Target, secret: Secret | None, call: UpstreamCall) -> Opened:
+    answer = await client_for(target).open(target, secret, call)
     opened = Opened(answer, target, secret.name if secret else "")
     if not call.streamed:
         try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from providers import wire_json
 from providers.clients.anthropic_headers import relayed_headers, request_headers, request_id
-from providers.clients.base import Answer, SentRequest, UpstreamCall
+from providers.clients.base import Answer, UpstreamCall
 from providers.clients.http import UpstreamStream, post
 from providers.clients.model_member import replace_model
 from providers.errors import ErrorKind, UpstreamError, classify, classify_payload
@@ -21,7 +21,6 @@ from providers.target import Secret, Target
 from providers.translation.events import MessageBuilder
 from providers.translation.usage import Usage, from_anthropic, merge_anthropic
 
-_MASK = "[secret]"
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
 # Only events that may be of these types are decoded.
 _WATCHED = re.compile(rb'"(?:message_start|message_delta|message_stop|error)"')
@@ -37,27 +36,23 @@ _MAX_ERROR_BYTES = 1024 * 1024
 class AnthropicClient:
     """Speaks Anthropic Messages."""
 
-    async def open(self, target: Target, secret: Secret | None, call: UpstreamCall, *, capture: bool) -> Answer:
+    async def open(self, target: Target, secret: Secret | None, call: UpstreamCall) -> Answer:
         """Ask `target` in the client's own words; see `providers.clients.base.Client`. Raises `UpstreamError`."""
         url = endpoint(target.base_url, "anthropic", "/messages") + (f"?{call.query}" if call.query else "")
         content = call.raw
         if call.body.get("model") != target.model_id:
             content = replace_model(call.raw, call.body, target.model_id)
         headers = request_headers(target, secret, call)
-        sent = SentRequest()
-        if capture:
-            masked = request_headers(target, Secret(secret.name, _MASK) if secret else None, call)
-            sent = SentRequest(url, masked, content)
         now = asyncio.get_running_loop().time()
         deadline = now + target.timeouts.total_s
         # Without a stream the first byte comes with the last.
         before = now + target.timeouts.first_event_s if call.streamed else deadline
-        stream = await post(target, url, headers, content, before=before, deadline=deadline)
+        stream = await post(target, url, headers, content, before=before, deadline=deadline, recording=call.recording)
         try:
             if stream.status != 200:
                 raise await _error_of(stream, target, secret)
             answer_type = NativeStream if call.streamed else NativeMessage
-            answer = answer_type(stream, target, call.input_tokens_estimate, sent, bytearray() if capture else None)
+            answer = answer_type(stream, target, call.input_tokens_estimate)
             await answer.start(before)
         except BaseException:
             await stream.aclose()
@@ -73,15 +68,11 @@ class _NativeAnswer:
         stream: UpstreamStream,
         target: Target,
         input_tokens_estimate: int,
-        sent: SentRequest,
-        received: bytearray | None,
     ) -> None:
         self.status = stream.status
         self.headers = relayed_headers(stream.headers)
         self.upstream_request_id = request_id(stream.headers)
         self.dropped_fields: list[str] = []
-        self.received = received
-        self.sent = sent
         self.stop_reason: str | None = None
         self.is_empty = False
         self.upstream_model = ""  # what the upstream says it answered with: relays substitute
@@ -112,10 +103,7 @@ class _NativeAnswer:
         await self._stream.aclose(finished=self._ended)
 
     async def _read(self, before: float | None = None) -> bytes | None:
-        data = await self._stream.read(before=before)
-        if data is not None and self.received is not None:
-            self.received += data
-        return data
+        return await self._stream.read(before=before)
 
     def _bad_response(self, message: str) -> UpstreamError:
         return UpstreamError(
@@ -190,10 +178,8 @@ class NativeStream(_NativeAnswer):
         stream: UpstreamStream,
         target: Target,
         input_tokens_estimate: int,
-        sent: SentRequest,
-        received: bytearray | None,
     ) -> None:
-        super().__init__(stream, target, input_tokens_estimate, sent, received)
+        super().__init__(stream, target, input_tokens_estimate)
         self._pending = bytearray()  # the beginning of an event
         self._ready: list[bytes] = []  # read before the client was answered
         self._tail = b""  # message_stop and what came with it

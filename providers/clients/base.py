@@ -9,6 +9,38 @@ from providers.translation.usage import Usage
 
 
 @dataclass(slots=True)
+class Recording:
+    """The exchange with the upstream that was asked last, for the capture. It holds the credential in clear."""
+
+    keeps_bodies: bool
+    url: str = ""
+    request_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    request_body: bytes = b""
+    request_bytes: int = 0
+    status: int | None = None
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+    response_body: bytearray = field(default_factory=bytearray)
+    response_bytes: int = 0
+
+    def sending(self, url: str, headers: Mapping[str, str], content: bytes) -> None:
+        """Begin anew with a request that goes out."""
+        self.url, self.request_headers, self.request_bytes = url, headers, len(content)
+        self.request_body = content if self.keeps_bodies else b""
+        self.status, self.response_headers, self.response_bytes = None, {}, 0
+        self.response_body = bytearray()
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        """Note the head of the answer."""
+        self.status, self.response_headers = status, headers
+
+    def add(self, data: bytes) -> None:
+        """Note a piece of the answer's body."""
+        self.response_bytes += len(data)
+        if self.keeps_bodies:
+            self.response_body += data
+
+
+@dataclass(slots=True)
 class UpstreamCall:
     """What the client asked for, in Anthropic Messages form, with the ids that the answer will carry."""
 
@@ -22,15 +54,7 @@ class UpstreamCall:
     query: str = ""  # the query string, without "?"
     # The client's own headers, lower-cased names; an Anthropic-wire client forwards a part of them.
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class SentRequest:
-    """What went upstream, for the capture; the credential is already masked."""
-
-    url: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    recording: Recording | None = None
 
 
 class Answer(Protocol):
@@ -58,8 +82,6 @@ class Answer(Protocol):
     headers: list[tuple[str, str]]  # of the upstream, to be relayed; empty for translated answers
     upstream_request_id: str
     dropped_fields: list[str]
-    received: bytearray | None  # raw bytes of the upstream, when the caller set it to a bytearray (capture)
-    sent: SentRequest
 
     def pieces(self) -> AsyncIterator[bytes]: ...
 
@@ -79,9 +101,9 @@ class Answer(Protocol):
 class Client(Protocol):
     """Speaks one wire format."""
 
-    async def open(self, target: Target, secret: Secret | None, call: UpstreamCall, *, capture: bool) -> Answer:
+    async def open(self, target: Target, secret: Secret | None, call: UpstreamCall) -> Answer:
         """Ask `target` and return after the first meaningful event (or the end, for an empty answer).
 
-        With `capture`, the answer keeps what was sent and received. Raises `UpstreamError`.
+        Raises `UpstreamError`, and `InvalidRequest` where the client's request contradicts itself.
         """
         ...

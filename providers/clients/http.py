@@ -17,6 +17,7 @@ import httpx
 from aiohttp.http_exceptions import HttpProcessingError
 from httpx_aiohttp import AiohttpTransport
 
+from providers.clients.base import Recording
 from providers.errors import ErrorKind, UpstreamError, one_line
 from providers.network import GuardedResolver, PrivateAddress, is_private_url
 from providers.target import Target
@@ -132,14 +133,15 @@ def shared_client(*, allow_private: bool = False) -> httpx.AsyncClient:
 class UpstreamStream:
     """One answer's body under all its timeouts. Every failure is an `UpstreamError`."""
 
-    __slots__ = ("_chunks", "_deadline", "_ended", "_loop", "_response", "_target", "headers", "status")
+    __slots__ = ("_chunks", "_deadline", "_ended", "_loop", "_recording", "_response", "_target", "headers", "status")
 
-    def __init__(self, response: httpx.Response, target: Target, deadline: float) -> None:
+    def __init__(self, response: httpx.Response, target: Target, deadline: float, recording: Recording | None) -> None:
         self.status = response.status_code
         self.headers = response.headers
         self._response = response
         self._target = target
         self._deadline = deadline
+        self._recording = recording
         self._loop = asyncio.get_running_loop()
         self._ended = False
         # We ask for no compression; who compresses all the same is decoded.
@@ -167,6 +169,8 @@ class UpstreamStream:
             raise from_transport(error, self._target) from error
         if data is None:
             self._ended = True
+        elif self._recording is not None:
+            self._recording.add(data)
         return data
 
     async def read_error(self) -> bytes:
@@ -198,6 +202,7 @@ async def post(
     *,
     before: float,
     deadline: float,
+    recording: Recording | None = None,
 ) -> UpstreamStream:
     """Send a request and return its answer once the headers are there.
 
@@ -211,6 +216,8 @@ async def post(
             "the base URL is a private address; the provider must allow private networks",
             provider=target.provider_name,
         )
+    if recording is not None:
+        recording.sending(url, headers, content)
     client = shared_client(allow_private=target.allow_private_network)
     timeouts = {
         "connect": target.timeouts.connect_s,
@@ -230,7 +237,9 @@ async def post(
         if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
             raise timed_out(target, "no answer came in time") from error
         raise from_transport(error, target) from error
-    return UpstreamStream(response, target, deadline)
+    if recording is not None:
+        recording.answered(response.status_code, response.headers)
+    return UpstreamStream(response, target, deadline, recording)
 
 
 @lru_cache(maxsize=512)

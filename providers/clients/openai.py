@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.crypto import salted_hmac
 
 from providers import wire_json
-from providers.clients.base import Answer, SentRequest, UpstreamCall
+from providers.clients.base import Answer, UpstreamCall
 from providers.clients.http import UpstreamStream, post
 from providers.clients.repair import Refusals, leave_out, repair
 from providers.errors import ErrorKind, UpstreamError, classify, classify_payload, one_line
@@ -25,7 +25,6 @@ from providers.translation.usage import Usage, to_anthropic
 _MAX_REPAIRS = 2
 # After the finish_reason only usage and [DONE] are due; a server that keeps them back must not hold up the end.
 _AFTER_FINISH_S = 5.0
-_MASK = "[secret]"
 
 
 @lru_cache(maxsize=1)
@@ -40,7 +39,7 @@ class OpenAIClient:
     def __init__(self) -> None:
         self._refusals = Refusals()
 
-    async def open(self, target: Target, secret: Secret | None, call: UpstreamCall, *, capture: bool) -> Answer:
+    async def open(self, target: Target, secret: Secret | None, call: UpstreamCall) -> Answer:
         """Ask `target`, repairing the request if it is refused; see `providers.clients.base.Client`.
 
         Raises `UpstreamError`, and `InvalidRequest` where the client's request contradicts itself.
@@ -56,7 +55,7 @@ class OpenAIClient:
         repaired: list[tuple[str, int | None]] = []
         while True:
             try:
-                answer = await self._ask(target, secret, call, request, before, deadline, capture=capture)
+                answer = await self._ask(target, secret, call, request, before, deadline)
                 break
             except UpstreamError as error:
                 feature = repair(request.body, error) if len(repaired) < _MAX_REPAIRS else ""
@@ -78,17 +77,11 @@ class OpenAIClient:
         request: ChatRequest,
         before: float,
         deadline: float,
-        *,
-        capture: bool,
     ) -> "OpenAIAnswer":
         url = endpoint(target.base_url, "openai", "/chat/completions")
         headers = request_headers(target, secret)
         content = wire_json.encode(request.body)
-        sent = SentRequest()
-        if capture:
-            masked = request_headers(target, Secret(secret.name, _MASK) if secret else None)
-            sent = SentRequest(url, masked, content)
-        stream = await post(target, url, headers, content, before=before, deadline=deadline)
+        stream = await post(target, url, headers, content, before=before, deadline=deadline, recording=call.recording)
         try:
             if stream.status != 200:
                 body = await stream.read_error()
@@ -105,8 +98,6 @@ class OpenAIClient:
                 StreamTranslator(_stream_options(target, call, request)),
                 target,
                 secret.value if secret else "",
-                sent,
-                bytearray() if capture else None,
             )
             await answer.start(before)
         except BaseException:
@@ -124,15 +115,11 @@ class OpenAIAnswer:
         translator: StreamTranslator,
         target: Target,
         secret: str,
-        sent: SentRequest,
-        received: bytearray | None,
     ) -> None:
         self.status = stream.status
         self.headers: list[tuple[str, str]] = []
         self.upstream_request_id = request_id_of(stream)
         self.dropped_fields: list[str] = []
-        self.received = received
-        self.sent = sent
         self._stream = stream
         self._translator = translator
         self._reader = ChunkReader()
@@ -211,8 +198,6 @@ class OpenAIAnswer:
             if translator.finish_reason is None:
                 raise
             data = None  # the answer was complete
-        if data is not None and self.received is not None:
-            self.received += data
         events: list[Event] = []
         try:
             for chunk in reader.feed(data) if data is not None else reader.finish():
@@ -260,8 +245,6 @@ class LocalAnswer:
         self.headers: list[tuple[str, str]] = []
         self.upstream_request_id = ""
         self.dropped_fields = dropped_fields
-        self.received: bytearray | None = None
-        self.sent = SentRequest()
         usage = to_anthropic(self.usage)
         message: dict[str, Any] = {
             "id": call.message_id,

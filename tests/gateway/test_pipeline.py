@@ -338,6 +338,16 @@ class CaptureTests(GatewayCase):
             assert UPSTREAM_SECRET not in str(stage)
         assert stages[0]["headers"]["authorization"] == "***"
 
+    async def test_a_failed_call_shows_what_the_upstream_was_sent_and_said(self) -> None:
+        await RuntimeSettings.objects.aupdate_or_create(pk=1, defaults={"capture": "full"})
+        async with self.gateway(error("raw words", 500), error("last words", 503)) as gateway:
+            await gateway.send(body("prompt-text"))
+        kept = await Capture.objects.aget()
+        asked, said = read_stage(bytes(kept.upstream_request)), read_stage(bytes(kept.upstream_response))
+        assert json.loads(asked["body"])["model"] == "b"
+        assert asked["headers"]["authorization"] == "***"
+        assert (said["status"], "last words" in said["body"]) == (503, True)
+
     async def test_metadata_keeps_no_text(self) -> None:
         kept = await self.capture_of("metadata")
         assert kept is not None

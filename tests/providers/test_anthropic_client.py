@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from providers.clients.anthropic import AnthropicClient
-from providers.clients.base import Answer, UpstreamCall
+from providers.clients.base import Answer, Recording, UpstreamCall
 from providers.clients.http import close_shared_client, open_shared_client
 from providers.clients.model_member import replace_model
 from providers.errors import ErrorKind as K
@@ -79,14 +79,13 @@ def run(
     asked: UpstreamCall | None = None,
     target: Target = TARGET,
     secret: Secret | None = SECRET,
-    capture: bool = False,
 ) -> tuple[Any, ScriptedTransport]:
     transport = ScriptedTransport(reply)
 
     async def scenario() -> Any:
         await open_shared_client(transport)
         try:
-            answer = await AnthropicClient().open(target, secret, asked or call(), capture=capture)
+            answer = await AnthropicClient().open(target, secret, asked or call())
             try:
                 return await use(answer)
             finally:
@@ -353,15 +352,12 @@ def test_message_of_a_stream_is_put_together() -> None:
     assert json.loads(built)["content"] == [{"type": "text", "text": "native message_stop text"}]
 
 
-def test_capture_keeps_both_sides_without_the_credential() -> None:
-    async def use(answer: Answer) -> Answer:
-        await whole(answer)
-        return answer
-
-    answer, transport = run(Reply(STREAM), use, capture=True)
-    assert answer.sent.body == transport.requests[0].content
-    assert SECRET.value not in repr(answer.sent)
-    assert bytes(answer.received) == joined(STREAM)
+def test_a_recording_keeps_both_sides() -> None:
+    recording = Recording(keeps_bodies=True)
+    _, transport = run(Reply(STREAM), whole, asked=replace(call(), recording=recording))
+    assert recording.request_body == transport.requests[0].content
+    assert bytes(recording.response_body) == joined(STREAM)
+    assert SECRET.value not in repr(recording)
 
 
 def test_silence_is_a_timeout() -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from providers.clients import client_for
-from providers.clients.base import Answer, UpstreamCall
+from providers.clients.base import Answer, Recording, UpstreamCall
 from providers.clients.http import close_shared_client, open_shared_client
 from providers.clients.openai import OpenAIClient
 from providers.errors import ErrorKind as K
@@ -64,14 +64,13 @@ def run(
     target: Target = TARGET,
     use: Callable[[Answer], Awaitable[Any]] | None = None,
     client: OpenAIClient | None = None,
-    capture: bool = False,
 ) -> tuple[Any, ScriptedTransport]:
     """Open one call, use the answer, close it. Returns what `use` returned (default: the answer) and the transport."""
     transport = ScriptedTransport(*replies)
 
     async def scenario() -> Any:
         async with upstream(transport):
-            answer = await (client or OpenAIClient()).open(target, SECRET, asked or call(), capture=capture)
+            answer = await (client or OpenAIClient()).open(target, SECRET, asked or call())
             try:
                 return await use(answer) if use else answer
             finally:
@@ -95,7 +94,7 @@ def refuse(*replies: Reply, **options: Any) -> tuple[UpstreamError, ScriptedTran
     async def scenario() -> None:
         async with upstream(transport):
             target = options.get("target", TARGET)
-            await OpenAIClient().open(target, SECRET, options.get("asked") or call(), capture=False)
+            await OpenAIClient().open(target, SECRET, options.get("asked") or call())
 
     with pytest.raises(UpstreamError) as caught:
         asyncio.run(scenario())
@@ -284,7 +283,7 @@ def test_cancelling_closes_the_upstream() -> None:
 
     async def scenario() -> None:
         async with upstream(transport):
-            task = asyncio.ensure_future(OpenAIClient().open(TARGET, SECRET, call(), capture=False))
+            task = asyncio.ensure_future(OpenAIClient().open(TARGET, SECRET, call()))
             async with asyncio.timeout(2):
                 await reply.began.wait()
             task.cancel()
@@ -336,7 +335,7 @@ def test_repair_that_does_not_help_is_not_remembered() -> None:
 
     async def scenario() -> None:
         async with upstream(transport):
-            await client.open(TARGET, SECRET, call(), capture=False)
+            await client.open(TARGET, SECRET, call())
 
     with pytest.raises(UpstreamError):
         asyncio.run(scenario())
@@ -382,19 +381,30 @@ def test_local_text_is_a_whole_answer() -> None:
     assert transport.requests == []
 
 
-def test_capture_keeps_both_sides_without_the_credential() -> None:
-    async def use(answer: Answer) -> Answer:
-        await read_stream(answer)
-        return answer
+def test_a_recording_keeps_both_sides_of_the_last_request() -> None:
+    recording = Recording(keeps_bodies=True)
+    asked = replace(call(), recording=recording)
+    _, transport = run(Reply(text_stream()), use=read_stream, asked=asked)
+    assert recording.request_body == transport.requests[0].content
+    assert recording.url == "https://up.example/v1/chat/completions"
+    assert recording.status == 200
+    assert bytes(recording.response_body).endswith(b"data: [DONE]\n\n")
+    assert SECRET.value not in repr(recording)
 
-    answer, transport = run(Reply(text_stream()), use=use, capture=True)
-    assert answer.sent.body == transport.requests[0].content
-    assert answer.sent.url == "https://up.example/v1/chat/completions"
-    assert SECRET.value not in repr(answer.sent)
-    assert bytes(answer.received).endswith(b"data: [DONE]\n\n")
-    plain, _ = run(Reply(text_stream()), use=use)
-    assert plain.received is None
-    assert plain.sent.body == b""
+
+def test_a_recording_of_an_error_keeps_what_the_upstream_said() -> None:
+    recording = Recording(keeps_bodies=True)
+    refuse(json_reply({"error": {"message": "broken"}}, 500), asked=replace(call(), recording=recording))
+    assert recording.status == 500
+    assert b"broken" in recording.response_body
+
+
+def test_a_recording_without_bodies_keeps_sizes() -> None:
+    recording = Recording(keeps_bodies=False)
+    run(Reply(text_stream()), use=read_stream, asked=replace(call(), recording=recording))
+    assert (recording.request_body, bytes(recording.response_body)) == (b"", b"")
+    assert recording.request_bytes > 50
+    assert recording.response_bytes > 50
 
 
 def test_azure_gets_its_own_header() -> None:
