@@ -330,8 +330,15 @@ def _used(item: Settlement) -> Used:
 def run_batch(
     admissions: Sequence[Admission], settlements: Sequence[Settlement], snapshot: Snapshot, now: datetime
 ) -> list[Admitted | Refusal]:
-    """Settle, then admit, in one transaction: what a settled call frees is there for the next one."""
-    with transaction.atomic():
-        if settlements:
+    """Settle, then admit: what a settled call frees is there for the next one.
+
+    In two transactions, each of which locks quota windows once and in the order of their ids: two workers that settled
+    and admitted in one could each hold a window that the other waits for.
+    """
+    if settlements:
+        with transaction.atomic():
             settle_batch(settlements, snapshot)
-        return admit_batch(admissions, snapshot, now) if admissions else []
+    if not admissions:
+        return []
+    with transaction.atomic():
+        return admit_batch(admissions, snapshot, now)

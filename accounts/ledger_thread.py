@@ -1,8 +1,9 @@
 """Group commit: one thread and one connection per worker write the books of all its calls.
 
 A call puts an item on the queue and awaits a future. The thread takes whatever has gathered, writes it as one
-transaction and resolves the futures, so a call costs one short transaction of delay and the cost per call falls as load
-grows. When the database is away, admissions fail at once and settlements wait in a bounded queue.
+transaction of settlements and one of admissions and resolves the futures, so a call costs one short transaction of
+delay and the cost per call falls as load grows. When the database is away, admissions fail at once and settlements wait
+in a bounded queue.
 """
 
 import asyncio
@@ -215,7 +216,7 @@ class LedgerThread:
             self.snapshot = snapshots.load()
 
     def _write(self, items: Sequence[_Item]) -> None:
-        """Write `items` in one transaction; when the data of one is at fault, each in its own."""
+        """Write `items` together; when the data of one is at fault, each by itself."""
         assert self.snapshot is not None
         admissions = [item for item in items if item.admission is not None]
         settlements = [item for item in items if item.settlement is not None]

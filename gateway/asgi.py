@@ -25,7 +25,7 @@ from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpRe
 from django.urls import set_urlconf
 
 from accounts import ledger_thread
-from gateway import capture, errors
+from gateway import capture, errors, pipeline
 from providers.clients import http
 
 logger = logging.getLogger(__name__)
@@ -181,6 +181,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             capture.start()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
+            await pipeline.cancel_calls()
             await http.close_shared_client()
             # The ledger writes what is queued; joining it must not block the loop that its futures resolve on.
             await asyncio.to_thread(ledger_thread.stop)

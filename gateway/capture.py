@@ -17,7 +17,7 @@ import uuid
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError, connection
@@ -32,6 +32,8 @@ MAX_WAITING = 2000
 _GATHER_S = 0.5
 _BATCH = 100
 _TRIES = 3
+_PURGE_BATCH = 1000
+_PURGE_EVERY_S = 3600.0
 _SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "x-api-key", "api-key", "x-gateway-key", "cookie", "set-cookie"}
 )
@@ -112,14 +114,25 @@ def _row(exchange: Exchange) -> Capture:
     )
 
 
+def purge(now: datetime, *, everything: bool = False) -> int:
+    """Delete the captures that expired before `now`, or all of them; return how many. Usage and calls stay."""
+    captures = Capture.objects.all() if everything else Capture.objects.filter(expires_at__lte=now)
+    deleted = 0
+    # In batches: one statement over a month of captures would hold the database for minutes.
+    while ids := list(captures.values_list("pk", flat=True)[:_PURGE_BATCH]):
+        deleted += Capture.objects.filter(pk__in=ids).delete()[0]
+    return deleted
+
+
 class _Writer:
-    """The thread that compresses and writes captures in batches."""
+    """The thread that compresses and writes captures in batches, and deletes what has expired."""
 
     def __init__(self) -> None:
         self._queue: queue.Queue[Exchange | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
-        self._thread.start()
+        self._next_purge = time.monotonic() + _PURGE_EVERY_S
         self.dropped = 0
+        self._thread.start()
 
     def put(self, exchange: Exchange) -> None:
         try:
@@ -137,7 +150,11 @@ class _Writer:
         stopping = False
         while not stopping:
             batch: list[Exchange] = []
-            item = self._queue.get()
+            try:
+                item = self._queue.get(timeout=max(1.0, self._next_purge - time.monotonic()))
+            except queue.Empty:
+                self._purge()
+                continue
             # Calls come in crowds; one transaction for a crowd leaves the database to the ledger.
             deadline = time.monotonic() + _GATHER_S
             while item is not None:
@@ -151,7 +168,19 @@ class _Writer:
             stopping = item is None
             if batch:
                 self._write(batch)
+            if time.monotonic() >= self._next_purge:
+                self._purge()
         connection.close()
+
+    def _purge(self) -> None:
+        self._next_purge = time.monotonic() + _PURGE_EVERY_S
+        try:
+            if deleted := purge(timezone.now()):
+                logger.info("deleted %d expired captures", deleted)
+        except DatabaseError as error:
+            logger.warning("expired captures could not be deleted: %s", error)
+        finally:
+            connection.close()
 
     def _write(self, batch: list[Exchange]) -> None:
         try:

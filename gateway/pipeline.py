@@ -118,6 +118,14 @@ async def messages(request: ASGIRequest) -> HttpResponseBase:
     return await _Call(Progress(received, admitted, request_id, upstream_call, begin)).answer()
 
 
+async def cancel_calls() -> None:
+    """End the calls that outlasted the time to drain: their upstreams are closed, and what they used is booked."""
+    tasks = list(_tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def _read(request: ASGIRequest) -> Received:
     try:
         return read(request, require_max_tokens=True)

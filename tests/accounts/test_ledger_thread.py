@@ -11,10 +11,11 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from accounts import reaper
-from accounts.errors import KeyInvalid, LedgerUnavailable
+from accounts.errors import KeyInvalid, LedgerUnavailable, QuotaExceeded
 from accounts.ids import new_call_id
 from accounts.ledger_thread import LedgerThread
-from accounts.models import CallRecord, QuotaWindow, UsageDaily, Worker
+from accounts.models import CallRecord, QuotaWindow, Team, UsageDaily, Worker
+from accounts.verification import differences
 from providers.models import Provider
 from routing import snapshot
 from tests.accounts.books import admission, person, quota, settlement
@@ -156,6 +157,36 @@ class LedgerThreadTests(TransactionTestCase):
             for call in calls:
                 ledger.settle_soon(settlement(call.call_id))
         assert await CallRecord.objects.filter(status="ok").acount() == 20
+
+
+class TwoWorkersTests(TransactionTestCase):
+    async def test_workers_that_share_quotas_neither_block_each_other_nor_pass_a_cap(self) -> None:
+        if connection.vendor == "sqlite":
+            self.skipTest("two workers need PostgreSQL")
+        team = await Team.objects.acreate(name="platform")
+        secrets = []
+        for number in range(6):
+            key, secret = await sync_to_async(person)(f"user{number}", team)
+            secrets.append(secret)
+            await sync_to_async(quota)(key, "requests", "minute", 1000)
+            await sync_to_async(quota)(key.user, "tokens", "day", 10**9)
+        await sync_to_async(quota)(team, "requests", "total", 150)
+
+        async def calls(ledger: LedgerThread, turn: int) -> int:
+            done = 0
+            for number in range(40):
+                try:
+                    call = await ledger.admit(admission(secrets[(turn + number * 5) % len(secrets)]))
+                except QuotaExceeded:
+                    continue
+                await ledger.settle(settlement(call.call_id))
+                done += 1
+            return done
+
+        async with running_ledger() as one, running_ledger() as two:
+            done = await asyncio.gather(*[calls(ledger, turn) for turn in range(6) for ledger in (one, two)])
+        assert sum(done) == 150
+        assert await sync_to_async(lambda: list(differences()))() == []
 
 
 class ReaperTests(TransactionTestCase):
