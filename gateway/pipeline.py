@@ -173,6 +173,9 @@ class _Call:
         """Return the response: after the first event, or, for a stream, when the client has waited long enough."""
         try:
             self._known.decision = await self._select()
+        except asyncio.CancelledError:
+            self._settle_soon()
+            raise
         except Exception as error:
             await self._settle("failed", error)
             self._keep_capture()
@@ -187,8 +190,7 @@ class _Call:
             else:
                 await self._outbox.put(PING)
         except BaseException:
-            producer.cancel()
-            self._keep_capture()
+            self._closed(producer)
             raise
         if self._streamed:
             return EventStream(

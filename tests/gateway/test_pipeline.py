@@ -265,6 +265,20 @@ class LifeTests(GatewayCase):
         assert call.input_tokens > 0
         assert call.usage_is_estimated
 
+    async def test_a_client_that_leaves_while_a_target_is_chosen_leaves_no_running_call(self) -> None:
+        # Large enough for the full estimate, which is made in a thread.
+        text = "word " * 200_000
+        async with self.gateway(Reply(text_stream())) as gateway:
+            task = asyncio.create_task(gateway.send(body(text)))
+            while not await CallRecord.objects.aexists():
+                await asyncio.sleep(0.001)
+            task.cancel()
+            async with asyncio.timeout(5):
+                while await CallRecord.objects.filter(status="running").aexists():
+                    await asyncio.sleep(0.01)
+        assert (await CallRecord.objects.aget()).status == "cancelled"
+        assert gateway.upstream.requests == []
+
     async def test_a_full_quota_refuses_before_any_upstream_is_asked(self) -> None:
         await Quota.objects.acreate(key=self.key, unit="requests", window="total", limit=1)
         async with self.gateway(Reply(text_stream())) as gateway:
