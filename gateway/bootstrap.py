@@ -166,7 +166,8 @@ def _demo(port: int, say: Say) -> None:
         defaults={
             "display_name": "SmolLM2 135M",
             "context_window": 8192,
-            "max_output_tokens": 4096,
+            # The model does not always find an end by itself.
+            "max_output_tokens": 256,
             "capabilities": ["tools"],
             "is_manual": True,
         },
