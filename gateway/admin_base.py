@@ -1,8 +1,11 @@
 """What every page of the admin stands on. The only file that may import the admin's theme."""
 
+import functools
 import json
+import zoneinfo
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -18,8 +21,8 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from providers.config_version import bump
 
@@ -62,6 +65,27 @@ class JSONField(forms.JSONField):
         if isinstance(value, dict | list):
             return json.dumps(value, ensure_ascii=False, indent=2)
         return super().prepare_value(value)
+
+
+@functools.cache
+def _time_zones() -> list[str]:
+    return sorted(name for name in zoneinfo.available_timezones() if "/" in name and not name.startswith("Etc/"))
+
+
+class TimeZoneField(forms.ChoiceField):
+    """A choice of the time zones of the world; `empty` says what no choice means."""
+
+    def __init__(self, *, empty: Any = None, **kwargs: Any) -> None:
+        super().__init__(choices=self._choices_with, **kwargs)
+        self.empty = empty
+
+    def _choices_with(self) -> list[tuple[str, Any]]:
+        zones = ["UTC", *_time_zones()]
+        return [*([("", self.empty)] if self.empty else []), *((name, name) for name in zones)]
+
+    def valid_value(self, value: Any) -> bool:
+        """Return whether `value` is a time zone; the old names that are not offered count too."""
+        return value in zoneinfo.available_timezones()
 
 
 def _form_field(db_field: "models.Field[Any, Any]", kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -267,9 +291,45 @@ def row_link(row: models.Model, text: Any = None) -> SafeString:
     return format_html('<a href="{}">{}</a>', url, row if text is None else text)
 
 
-def exact_time(moment: datetime | None) -> str:
-    """Return `moment` to the second with its time zone; the admin's own format stops at the minute."""
-    return "-" if moment is None else f"{localtime(moment):%Y-%m-%d %H:%M:%S %Z}"
+def exact_time(moment: datetime | None) -> SafeString | str:
+    """Return `moment` to the second, unbroken; the admin's own format stops at the minute.
+
+    The time zone is at the foot of every page.
+    """
+    if moment is None:
+        return "-"
+    return format_html('<span style="white-space: nowrap">{}</span>', f"{localtime(moment):%Y-%m-%d %H:%M:%S}")
+
+
+def grouped(number: int | Decimal) -> str:
+    """Return `number` in groups of three digits and without trailing zeros."""
+    return f"{number:,}" if isinstance(number, int) else f"{number.normalize():,f}"
+
+
+def readable(value: Any) -> SafeString | str:
+    """Return `value` as a person reads it: exact times, grouped numbers, yes and no instead of green and red."""
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
+    if isinstance(value, datetime):
+        return exact_time(value)
+    if isinstance(value, int | Decimal):
+        return grouped(value)
+    return "-" if value in (None, "") else str(value)
+
+
+def column(model: type[models.Model], name: str) -> Any:
+    """Return the field `name` of `model` for `list_display` and `fields`, shown by `readable`.
+
+    It is a function of a row; django-stubs knows those in `list_display` only.
+    """
+
+    def show(row: Any) -> SafeString | str:
+        return readable(getattr(row, name))
+
+    # By this name Django finds the help text, and the pages' style sheet the cells.
+    show.__name__ = name
+    field: Any = model._meta.get_field(name)
+    return admin.display(description=field.verbose_name, ordering=name)(show)
 
 
 def pretty_json(value: Any) -> SafeString:

@@ -33,6 +33,8 @@ class ForcePasswordChange:
             response = self.get_response(request)
             if request.method == "POST" and user.password != before:
                 User.objects.filter(pk=user.pk, password=user.password).update(must_change_password=False)
+                # Django's page after a change leads nowhere.
+                return HttpResponseRedirect(reverse("admin:index"))
             return response
         if request.path in (reverse("admin:logout"), reverse("admin:jsi18n")):
             return self.get_response(request)

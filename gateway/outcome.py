@@ -32,6 +32,7 @@ class Progress:
     attempts: list[AttemptResult] = field(default_factory=list)
     opened: Opened | None = None
     ttft_ms: int | None = None
+    http_status: int | None = None  # once it is settled
     sent_bytes: int = 0
     sent: bytearray | None = None  # what the client got, when it is to be captured
 
@@ -67,6 +68,7 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
     record = decision.as_record() if decision else {}
     if opened and opened.answer.notes:
         record["notes"] = opened.answer.notes
+    call.http_status = answered.status if answered else (200 if status == "ok" else 499)
     result = Settlement(
         call_id=call.admitted.call_id,
         status=status,
@@ -83,7 +85,7 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
         model_name=target.model_id if target else "",
         decision=record,
         dropped_fields=list(opened.answer.dropped_fields) if opened else [],
-        http_status=answered.status if answered else (200 if status == "ok" else 499),
+        http_status=call.http_status,
         error_kind=_error_kind(status, error),
         error_message=answered.message if answered else "",
         stop_reason=(opened.answer.stop_reason or "") if opened else "",
@@ -157,6 +159,7 @@ def captured(call: Progress) -> capture.Exchange | None:
         ),
         client_response=capture.Stage(
             headers=call.response_headers(),
+            status=call.http_status,
             body=bytes(call.sent) if call.sent is not None else None,
             size_bytes=call.sent_bytes,
         ),

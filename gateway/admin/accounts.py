@@ -18,12 +18,13 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import keys
 from accounts.models import ApiKey, CallRecord, Quota, Team, User
-from gateway.admin_base import ModelAdmin, PermanentAdmin, list_link
+from gateway.admin_base import ModelAdmin, PermanentAdmin, TimeZoneField, column, list_link
 
 if TYPE_CHECKING:
     _ApiKeyModelForm = forms.ModelForm[ApiKey]
@@ -81,8 +82,8 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
         "policy",
         "is_active",
         "is_staff",
-        "must_change_password",
-        "last_login",
+        column(User, "last_login"),
+        column(User, "must_change_password"),
     )
     list_filter = ("is_active", "is_staff", "is_superuser", "must_change_password", "team", "groups")
     list_select_related = ("team", "policy")
@@ -114,6 +115,18 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
             },
         ),
     )
+
+    def formfield_for_dbfield(
+        self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        if db_field.name == "language":
+            choices = [("", _("as the browser asks")), *settings.LANGUAGES]
+            return forms.ChoiceField(label=capfirst(db_field.verbose_name), choices=choices, required=False)
+        if db_field.name == "time_zone":
+            return TimeZoneField(
+                label=capfirst(db_field.verbose_name), empty=_("the business time zone"), required=False
+            )
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Return the defaults of a new person: the password that an administrator thought up is temporary."""
@@ -172,7 +185,7 @@ class ApiKeyForm(_ApiKeyModelForm):
     """A key, without its secret."""
 
     lifetime = forms.ChoiceField(
-        label=_("valid for"),
+        label=capfirst(_("valid for")),
         initial="30",
         choices=[
             ("7", _("7 days")),
@@ -251,7 +264,15 @@ class ApiKeyAdmin(PermanentAdmin):
     """Keys. The secret is on the page that answers the creation, and nowhere else ever after."""
 
     form = ApiKeyForm
-    list_display = ("name", "user", "prefix", "state", "policy", "expires_at", "created_at")
+    list_display = (
+        "name",
+        "user",
+        "prefix",
+        "state",
+        "policy",
+        column(ApiKey, "expires_at"),
+        column(ApiKey, "created_at"),
+    )
     list_filter = (KeyStateFilter, "expires_at", "policy", "user__team")
     list_select_related = ("user", "policy")
     search_fields = ("name", "prefix", "user__username", "user__email", "note")
@@ -302,7 +323,7 @@ class ApiKeyAdmin(PermanentAdmin):
             "opts": self.opts,
             "key": obj,
             "secret": secret,
-            "base_url": settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/"),
+            "base_url": (settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")) + "/api/v1/claude-code",
             "key_url": reverse("admin:accounts_apikey_change", args=(obj.pk,)),
         }
         return TemplateResponse(request, "admin/accounts/apikey/issued.html", context)
@@ -342,34 +363,3 @@ class ApiKeyAdmin(PermanentAdmin):
         self.message_user(
             request, ngettext("%(count)d key activated.", "%(count)d keys activated.", count) % {"count": count}
         )
-
-
-@admin.register(Quota)
-class QuotaAdmin(PermanentAdmin):
-    """Quotas."""
-
-    list_display = ("subject", "unit", "window", "limit", "currency_if_cost", "action", "is_active")
-    list_display_links = ("subject",)
-    list_filter = ("is_active", "unit", "window", "action", "team")
-    list_select_related = ("team", "user", "key__user")
-    search_fields = ("team__name", "user__username", "key__name", "key__user__username")
-    ordering = ("pk",)
-    autocomplete_fields = ("team", "user", "key")
-    fieldsets = (
-        (_("Whose"), {"fields": ("team", "user", "key"), "description": _("Choose one of team, user and key.")}),
-        (_("Limit"), {"fields": ("unit", "window", "limit", "currency", "action", "is_active")}),
-    )
-
-    @admin.display(description=_("whose"))
-    def subject(self, quota: Quota) -> str:
-        """Return the team, the person or the key that is limited."""
-        if quota.team is not None:
-            return gettext("team %(name)s") % {"name": quota.team}
-        if quota.user is not None:
-            return gettext("user %(name)s") % {"name": quota.user}
-        return gettext("key %(name)s") % {"name": quota.key}
-
-    @admin.display(description=_("currency"))
-    def currency_if_cost(self, quota: Quota) -> str:
-        """Return the currency of a limit on cost."""
-        return quota.currency if quota.unit == Quota.Unit.COST else ""

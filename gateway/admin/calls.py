@@ -13,7 +13,18 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey, Attempt, CallRecord, User
-from gateway.admin_base import LedgerAdmin, NameFilter, ReadOnlyInline, exact_time, list_link, pretty_json, row_link
+from gateway.admin_base import (
+    LedgerAdmin,
+    NameFilter,
+    ReadOnlyInline,
+    column,
+    exact_time,
+    grouped,
+    list_link,
+    pretty_json,
+    readable,
+    row_link,
+)
 from gateway.models import Capture
 from providers.models import Provider
 from routing.models import Scene
@@ -48,18 +59,23 @@ class AttemptInline(ReadOnlyInline):
 
     model = Attempt
     fields = (
-        "position",
+        "number",
         "provider_name",
-        "credential_name",
         "model_name",
+        "credential_name",
         "outcome",
         "http_status",
+        column(Attempt, "duration_ms"),
+        column(Attempt, "started_at"),
         "message",
-        "started_at",
-        "duration_ms",
     )
     readonly_fields = fields
     ordering = ("position",)
+
+    @admin.display(description=_("no."))
+    def number(self, attempt: Attempt) -> int:
+        """Return which try of its call this was, from 1."""
+        return attempt.position + 1
 
 
 def _call_id(term: str) -> uuid.UUID | None:
@@ -106,17 +122,15 @@ class CallRecordAdmin(LedgerAdmin):
 
     list_display = (
         "started",
-        "request",
         "user",
         "key_name",
         "requested_model",
         "target",
-        "coloured_status",
-        "http_status",
+        "outcome",
         "tokens",
         "cost_text",
-        "ttft_ms",
-        "duration_ms",
+        "times",
+        "request",
     )
     list_display_links = ("started", "request")
     # Another column would sort the whole ledger.
@@ -147,7 +161,7 @@ class CallRecordAdmin(LedgerAdmin):
                     "session_link",
                     "agent_id",
                     "user_agent",
-                    ("wire_format", "streamed"),
+                    ("wire_format", column(CallRecord, "streamed")),
                 )
             },
         ),
@@ -168,14 +182,27 @@ class CallRecordAdmin(LedgerAdmin):
             _("Usage"),
             {
                 "fields": (
-                    ("input_tokens", "output_tokens", "thinking_tokens"),
-                    ("cache_read_tokens", "cache_write_tokens", "usage_is_estimated"),
+                    tuple(column(CallRecord, f"{name}_tokens") for name in ("input", "cache_read", "cache_write")),
+                    (
+                        column(CallRecord, "output_tokens"),
+                        column(CallRecord, "thinking_tokens"),
+                        column(CallRecord, "usage_is_estimated"),
+                    ),
                     ("cost_text", "cost_source", "reference_text"),
-                    "request_bytes",
+                    column(CallRecord, "request_bytes"),
                 )
             },
         ),
-        (_("Times"), {"fields": (("started", "settled"), ("ttft_ms", "duration_ms"), "worker_id")}),
+        (
+            _("Times"),
+            {
+                "fields": (
+                    ("started", "settled", "booked_on"),
+                    (column(CallRecord, "ttft_ms"), column(CallRecord, "duration_ms")),
+                    "worker_id",
+                )
+            },
+        ),
     )
 
     def get_search_results(
@@ -188,19 +215,19 @@ class CallRecordAdmin(LedgerAdmin):
         return queryset.filter(matching_calls(term)), False
 
     @admin.display(description=_("started"), ordering="started_at")
-    def started(self, call: CallRecord) -> str:
+    def started(self, call: CallRecord) -> SafeString | str:
         """Return when the call came, to the second."""
         return exact_time(call.started_at)
 
     @admin.display(description=_("settled"))
-    def settled(self, call: CallRecord) -> str:
+    def settled(self, call: CallRecord) -> SafeString | str:
         """Return when the call was booked, to the second."""
         return exact_time(call.settled_at)
 
     @admin.display(description=_("request id"))
-    def request(self, call: CallRecord) -> str:
-        """Return the beginning of the request id."""
-        return call.request_id[:12]
+    def request(self, call: CallRecord) -> SafeString:
+        """Return the end of the request id."""
+        return id_text(call)
 
     @admin.display(description=_("request id"))
     def request_id_text(self, call: CallRecord) -> str:
@@ -227,7 +254,20 @@ class CallRecordAdmin(LedgerAdmin):
     def tokens(self, call: CallRecord) -> str:
         """Return all prompt tokens, cached or not, and the output tokens."""
         prompt = call.input_tokens + call.cache_read_tokens + call.cache_write_tokens
-        return f"{'~' if call.usage_is_estimated else ''}{prompt} / {call.output_tokens}"
+        return f"{'~' if call.usage_is_estimated else ''}{grouped(prompt)} / {grouped(call.output_tokens)}"
+
+    @admin.display(description=_("first token / total (ms)"))
+    def times(self, call: CallRecord) -> str:
+        """Return how long the client waited for the first token and for all."""
+        return f"{readable(call.ttft_ms)} / {readable(call.duration_ms)}"
+
+    @admin.display(description=_("status"), ordering="status")
+    def outcome(self, call: CallRecord) -> SafeString:
+        """Return the status, of a failed call also what the client got."""
+        status = self.coloured_status(call)
+        if call.status == CallRecord.Status.OK or call.http_status is None:
+            return status
+        return format_html("{} {}", status, call.http_status)
 
     @admin.display(description=_("cost"))
     def cost_text(self, call: CallRecord) -> str:
@@ -261,13 +301,17 @@ class CallRecordAdmin(LedgerAdmin):
         return row_link(capture, gettext("request and answer")) if capture is not None else gettext("nothing was kept")
 
 
+def id_text(call: CallRecord) -> SafeString:
+    """Return the end of the request id, which tells calls apart: it begins with the time. The whole is its title."""
+    return format_html('<span title="{}" style="white-space: nowrap">…{}</span>', call.request_id, call.request_id[-8:])
+
+
 def amount(cost: Any, currency: str) -> str:
     """Return a cost with its currency, for reading; None is an unknown cost, not a free call."""
     if cost is None:
         return gettext("unknown")
     # Two decimals at least, and of small amounts as many as there are.
-    text = f"{cost.normalize():f}"
-    whole, _dot, decimals = text.partition(".")
+    whole, _dot, decimals = grouped(cost).partition(".")
     return f"{whole}.{decimals.ljust(2, '0')} {currency}"
 
 
@@ -278,13 +322,12 @@ class AttemptAdmin(OfCallAdmin):
     list_display = (
         "started",
         "call_link",
-        "position",
-        "provider_name",
+        "number",
+        "target",
         "credential_name",
-        "model_name",
         "outcome",
         "http_status",
-        "duration_ms",
+        column(Attempt, "duration_ms"),
         "message",
     )
     sortable_by = ()
@@ -294,11 +337,21 @@ class AttemptAdmin(OfCallAdmin):
     ordering = ("-pk",)
 
     @admin.display(description=_("started"))
-    def started(self, attempt: Attempt) -> str:
+    def started(self, attempt: Attempt) -> SafeString | str:
         """Return when the target was asked, to the second."""
         return exact_time(attempt.started_at)
 
     @admin.display(description=_("call"))
     def call_link(self, attempt: Attempt) -> SafeString:
         """Return a link to the call."""
-        return row_link(attempt.call, attempt.call.request_id[:12])
+        return row_link(attempt.call, id_text(attempt.call))
+
+    @admin.display(description=_("no."))
+    def number(self, attempt: Attempt) -> int:
+        """Return which try of its call this was, from 1."""
+        return attempt.position + 1
+
+    @admin.display(description=_("target"))
+    def target(self, attempt: Attempt) -> str:
+        """Return provider/model."""
+        return f"{attempt.provider_name}/{attempt.model_name}"

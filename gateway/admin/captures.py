@@ -15,11 +15,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from gateway.admin.calls import OfCallAdmin
-from gateway.admin_base import exact_time, row_link
+from gateway.admin.calls import OfCallAdmin, id_text
+from gateway.admin_base import column, exact_time, grouped, row_link
 from gateway.capture import read_stage
 from gateway.models import Capture
 
+FLAGS = (column(Capture, "is_full"), column(Capture, "is_truncated"))
+EXPIRES = column(Capture, "expires_at")
 STAGES = ("client_request", "upstream_request", "upstream_response", "client_response")
 # A longer body is folded away until it is clicked.
 _OPEN_UP_TO_CHARACTERS = 20_000
@@ -127,7 +129,7 @@ def _first_line(stage: dict[str, Any]) -> str:
 
 def _size(stage: dict[str, Any]) -> str:
     size = int(stage.get("bytes") or 0)
-    text = ngettext("%(count)d byte", "%(count)d bytes", size) % {"count": size}
+    text = ngettext("%(count)s byte", "%(count)s bytes", size) % {"count": grouped(size)}
     return gettext("%(size)s, cut") % {"size": text} if stage.get("truncated") else text
 
 
@@ -146,7 +148,7 @@ def _folded(summary: str, text: str, *, is_open: bool) -> SafeString:
 class CaptureAdmin(OfCallAdmin):
     """What was kept of exchanges."""
 
-    list_display = ("created", "request", "user", "requested_model", "is_full", "is_truncated", "expires_at")
+    list_display = ("created", "request", "user", "requested_model", *FLAGS, EXPIRES)
     list_display_links = ("created", "request")
     sortable_by = ()
     list_filter = ("call__started_at", "is_full", "is_truncated", "call__status", "call__user")
@@ -154,7 +156,7 @@ class CaptureAdmin(OfCallAdmin):
     # In the order of the index on the expiry.
     ordering = ("-expires_at",)
     fieldsets = (
-        (None, {"fields": ("call_link", ("is_full", "is_truncated"), ("created", "expires_at"))}),
+        (None, {"fields": ("call_link", FLAGS, ("created", EXPIRES))}),
         (_("1. Request of the client"), {"fields": ("client_request_html",)}),
         (_("2. Request sent upstream"), {"fields": ("upstream_request_html",)}),
         (_("3. Raw answer of the upstream"), {"fields": ("upstream_response_html",)}),
@@ -198,12 +200,12 @@ class CaptureAdmin(OfCallAdmin):
         )
 
     @admin.display(description=_("request id"))
-    def request(self, capture: Capture) -> str:
-        """Return the beginning of the request id."""
-        return capture.call.request_id[:12]
+    def request(self, capture: Capture) -> SafeString:
+        """Return the end of the request id."""
+        return id_text(capture.call)
 
     @admin.display(description=_("created"))
-    def created(self, capture: Capture) -> str:
+    def created(self, capture: Capture) -> SafeString | str:
         """Return when the exchange was kept, to the second."""
         return exact_time(capture.created_at)
 

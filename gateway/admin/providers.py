@@ -7,13 +7,15 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Count, Prefetch, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from gateway.admin_base import ModelAdmin, SwitchableAdmin, TabularInline, list_link, row_link
+from gateway.admin_base import ModelAdmin, SwitchableAdmin, TabularInline, column, list_link, row_link
 from providers import catalog
 from providers.errors import UpstreamError
 from providers.models import CAPABILITIES, Credential, Model, Price, Provider
@@ -37,7 +39,7 @@ class CredentialForm(_CredentialModelForm):
     """A credential whose secret goes in and never comes out."""
 
     secret = forms.CharField(
-        label=_("secret"),
+        label=capfirst(_("secret")),
         required=False,
         # Never rendered back, not even after an error in another field.
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "size": 40}),
@@ -75,14 +77,25 @@ class CredentialInline(TabularInline):
 
     model = Credential
     form = CredentialForm
-    extra = 1
     fields = ("name", "secret", "stored", "position", "is_enabled")
     readonly_fields = ("stored",)
+
+    def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
+        """Return how many empty rows there are: one on the page of a new provider."""
+        return 1 if obj is None else 0
 
     @admin.display(description=_("stored secret"))
     def stored(self, credential: Credential) -> str:
         """Return what may be shown of the secret."""
         return _last_four(credential)
+
+
+def _back_to_form(request: HttpRequest) -> HttpResponse | None:
+    """Return the way back to the page of a provider if its button started the action, else None: to the list."""
+    provider_id = request.POST.get("from_form", "")
+    if not provider_id.isdigit():
+        return None
+    return HttpResponseRedirect(reverse("admin:providers_provider_change", args=(provider_id,)))
 
 
 @admin.register(Provider)
@@ -92,12 +105,12 @@ class ProviderAdmin(SwitchableAdmin):
     list_display = (
         "name",
         "kind",
-        "base_url",
+        "is_enabled",
         "models_link",
         "credential_count",
-        "is_enabled",
-        "checked_at",
+        column(Provider, "checked_at"),
         "check_result",
+        "base_url",
     )
     list_filter = ("is_enabled", "kind", "wire_format")
     search_fields = ("name", "base_url")
@@ -156,10 +169,11 @@ class ProviderAdmin(SwitchableAdmin):
         return getattr(provider, "_credential_count", 0)
 
     @admin.action(permissions=["change"], description=_("Test the connection"))
-    def test_connection(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+    def test_connection(self, request: HttpRequest, queryset: QuerySet[Provider]) -> HttpResponse | None:
         """Ask each provider for what only a valid credential gets, and report each."""
         for provider in queryset:
             self._report_test(request, provider, "")
+        return _back_to_form(request)
 
     @admin.action(permissions=["change"], description=_("Test with a short chat (costs a few tokens)"))
     def test_chat(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
@@ -168,7 +182,7 @@ class ProviderAdmin(SwitchableAdmin):
             models_left = provider.models.filter(is_enabled=True, missing_since__isnull=True).order_by("model_id")
             model_id = models_left.values_list("model_id", flat=True).first()
             if model_id is None:
-                text = gettext("%(provider)s has no enabled model to chat with; refresh its list first.")
+                text = gettext("The provider %(provider)s has no enabled model to chat with; refresh its list first.")
                 self.message_user(request, text % {"provider": provider.name}, messages.ERROR)
             else:
                 self._report_test(request, provider, model_id)
@@ -178,21 +192,22 @@ class ProviderAdmin(SwitchableAdmin):
         is_good = result.reachable and result.authenticated and result.chat_ok is not False
         values = {"provider": provider.name, "latency_ms": round(result.latency_ms), "message": result.message}
         if is_good:
-            text = gettext("%(provider)s answers after %(latency_ms)d ms. %(message)s") % values
+            text = gettext("The provider %(provider)s answers after %(latency_ms)d ms. %(message)s") % values
         else:
-            text = gettext("%(provider)s failed after %(latency_ms)d ms: %(message)s") % values
+            text = gettext("The provider %(provider)s failed after %(latency_ms)d ms: %(message)s") % values
         self.message_user(request, text, messages.SUCCESS if is_good else messages.ERROR)
         self.log_rows(request, [provider], f"Connection test: {result.message}")
 
     @admin.action(permissions=["change"], description=_("Refresh the list of models"))
-    def refresh_models(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+    def refresh_models(self, request: HttpRequest, queryset: QuerySet[Provider]) -> HttpResponse | None:
         """Read each provider's list of models, and report each; one that fails does not stop the others."""
         for provider in queryset:
             try:
                 result = catalog.refresh_models(provider)
             except UpstreamError as error:
-                values: dict[str, Any] = {"provider": provider.name, "error": error}
-                self.message_user(request, gettext("%(provider)s: %(error)s") % values, messages.ERROR)
+                values: dict[str, Any] = {"provider": provider.name, "error": error.message}
+                text = gettext("The models of %(provider)s cannot be listed: %(error)s")
+                self.message_user(request, text % values, messages.ERROR)
                 continue
             values = {
                 "provider": provider.name,
@@ -202,11 +217,12 @@ class ProviderAdmin(SwitchableAdmin):
             }
             self.message_user(
                 request,
-                gettext("%(provider)s: %(added)d models added, %(updated)d updated, %(missing)d no longer listed.")
+                gettext("Models of %(provider)s: %(added)d added, %(updated)d updated, %(missing)d no longer listed.")
                 % values,
                 messages.SUCCESS,
             )
             self.log_rows(request, [provider], "Refreshed the list of models.")
+        return _back_to_form(request)
 
 
 @admin.register(Credential)
@@ -214,7 +230,7 @@ class CredentialAdmin(SwitchableAdmin):
     """Secrets of the platforms; more than one per platform share the load."""
 
     form = CredentialForm
-    list_display = ("provider", "name", "stored", "position", "is_enabled", "updated_at")
+    list_display = ("provider", "name", "stored", "position", "is_enabled", column(Credential, "updated_at"))
     list_display_links = ("name",)
     list_filter = ("is_enabled", "provider")
     list_select_related = ("provider",)
@@ -249,7 +265,8 @@ class PriceInline(TabularInline):
     ordering = ("-valid_from",)
     # Four figures beside each other.
     formfield_overrides = {
-        models.DecimalField: {"widget": forms.NumberInput(attrs={"style": "width: 8em", "step": "any"})},
+        models.DecimalField: {"widget": forms.NumberInput(attrs={"style": "width: 7em", "step": "any"})},
+        models.CharField: {"widget": forms.TextInput(attrs={"size": 4, "placeholder": "USD"})},
     }
     verbose_name_plural = _("prices per million tokens (add a row to change the price)")
 
@@ -290,11 +307,11 @@ class ModelAdminPage(SwitchableAdmin):
         "model_id",
         "provider",
         "display_name",
-        "context_window",
-        "max_output_tokens",
+        column(Model, "context_window"),
+        column(Model, "max_output_tokens"),
         "price_in_force",
         "is_enabled",
-        "missing_since",
+        column(Model, "missing_since"),
     )
     list_filter = (
         "is_enabled",
@@ -343,13 +360,10 @@ class PriceAdmin(ModelAdmin):
     """All prices, to be read; they are added on the page of their model."""
 
     list_display = (
-        "valid_from",
+        column(Price, "valid_from"),
         "model_link",
         "currency",
-        "input_per_million",
-        "output_per_million",
-        "cache_read_per_million",
-        "cache_write_per_million",
+        *(column(Price, f"{name}_per_million") for name in ("input", "output", "cache_read", "cache_write")),
         "source",
     )
     list_filter = ("valid_from", "source", "currency", "model__provider")

@@ -2,14 +2,16 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db import models
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from gateway.admin_base import ModelAdmin, SwitchableAdmin, TabularInline, make_default
+from gateway.admin_base import ModelAdmin, SwitchableAdmin, TabularInline, TimeZoneField, column, make_default
 from providers.models import Model
 from routing.models import ClassifierEntry, ModelAlias, Policy, Route, RouteEntry, RuntimeSettings, Scene
 
@@ -56,7 +58,7 @@ class ClassifierEntryInline(ModelEntryInline):
 class RouteAdmin(ModelAdmin):
     """Routes."""
 
-    list_display = ("name", "order", "target_list", "updated_at")
+    list_display = ("name", "order", "target_list", column(Route, "updated_at"))
     list_filter = ("order",)
     list_select_related = ()
     search_fields = ("name", "entries__model__model_id", "entries__model__provider__name")
@@ -221,6 +223,13 @@ class RuntimeSettingsAdmin(ModelAdmin):
         (_("Time"), {"fields": ("business_time_zone",)}),
         (_("Calls"), {"fields": ("ping_interval_s", "cooldown_enabled")}),
     )
+
+    def formfield_for_dbfield(
+        self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        if db_field.name == "business_time_zone":
+            return TimeZoneField(label=capfirst(db_field.verbose_name), help_text=db_field.help_text)
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
         """Return what the index and the sidebar show, without asking the database on every page."""

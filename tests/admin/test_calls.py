@@ -178,7 +178,7 @@ class CapturePage(CallTestCase):
         Capture.objects.update(client_request=stage("a" * 30_000, truncated=True), upstream_request=b"")
         page = self.client.get(self.url).content.decode()
         self.assertIn("<details><summary>Body</summary>", page)
-        self.assertIn("30000 bytes, cut", page)
+        self.assertIn("30,000 bytes, cut", page)
         self.assertIn("Nothing was kept of this stage.", page)
 
     def test_half_a_surrogate_pair_does_not_break_the_page(self) -> None:

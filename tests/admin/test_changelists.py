@@ -49,29 +49,29 @@ class Registration(AdminTestCase):
 class Lists(AdminTestCase):
     maxDiff = None
 
-    # Session, user, count, rows and then: the filters' choices, prefetches. Pinned so that a new column or filter that
-    # queries per row, or a full count, is noticed.
+    # Session, user, settings (the time zone), count, rows and then: the filters' choices, prefetches. Pinned so that a
+    # new column or filter that queries per row, or a full count, is noticed.
     QUERIES = {
-        "Provider": 5,
-        "Credential": 6,
-        "Model": 7,
-        "Price": 7,
-        "Route": 6,
-        "RouteEntry": 7,
-        "ClassifierEntry": 7,
-        "Scene": 6,
-        "Policy": 6,
-        "ModelAlias": 7,
-        "Team": 7,
-        "User": 7,
-        "ApiKey": 7,
-        "Quota": 6,
-        "CallRecord": 8,
-        "Attempt": 5,
-        "UsageDaily": 8,
-        "QuotaWindow": 5,
-        "Worker": 5,
-        "Capture": 5,
+        "Provider": 6,
+        "Credential": 7,
+        "Model": 8,
+        "Price": 8,
+        "Route": 7,
+        "RouteEntry": 8,
+        "ClassifierEntry": 8,
+        "Scene": 7,
+        "Policy": 7,
+        "ModelAlias": 8,
+        "Team": 8,
+        "User": 8,
+        "ApiKey": 8,
+        "Quota": 7,
+        "CallRecord": 9,
+        "Attempt": 6,
+        "UsageDaily": 9,
+        "QuotaWindow": 6,
+        "Worker": 6,
+        "Capture": 6,
     }
 
     def queries(self, model: type[Model_]) -> int:
