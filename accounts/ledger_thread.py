@@ -195,24 +195,23 @@ class LedgerThread:
             self._away(items, error)
 
     def _try(self, items: list[_Item]) -> None:
-        self._prepare()
+        only_settles = bool(items) and all(item.settlement is not None for item in items)
+        self._prepare(asks=not only_settles)
         waiting = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
         try:
             self._write(waiting + items)
         except BaseException:
             self._waiting.extendleft(reversed(waiting))
             raise
-        if self._is_down:
-            self._is_down = False
-            logger.warning("the database answers again")
         self._beat()
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, asks: bool) -> None:
+        """Have a connection and a registered worker; if it `asks`, the database must answer with the configuration."""
         connection.ensure_connection()
         if not self._is_registered:
             reaper.register(self.worker_id, socket.gethostname(), os.getpid())
             self._is_registered = True
-        if self.snapshot is None or ledger_sql.config_version() != self.snapshot.version:
+        if self.snapshot is None or (asks and ledger_sql.config_version() != self.snapshot.version):
             self.snapshot = snapshots.load()
 
     def _write(self, items: Sequence[_Item]) -> None:
@@ -237,6 +236,10 @@ class LedgerThread:
             for item in items:
                 self._write([item])
             return
+        if self._is_down:
+            # Before anybody learns of a result: who does may come back at once.
+            self._is_down = False
+            logger.warning("the database answers again")
         done: list[tuple[_Item, Any]] = list(zip(admissions, results, strict=True))
         done += [(item, None) for item in items if item.admission is None]
         self._resolve(done)
