@@ -8,9 +8,7 @@ These run for every call, so their statements are written by hand (accounts/ledg
 """
 
 import logging
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -19,81 +17,17 @@ from django.db import transaction
 
 from accounts import ledger_sql as sql
 from accounts.errors import KeyInvalid, QuotaExceeded, Refusal, TooManyCalls
+from accounts.ledger_items import Admission, Admitted, Settlement
 from accounts.ledger_rows import DayTotals, KeyRow, QuotaRow, WindowRow
 from accounts.models import CallRecord, Quota
 from accounts.quota import EXPECTED_OUTPUT_TOKENS, Reservation, Used, bounds, has_room
 from accounts.window_sql import create_windows, open_windows, quotas_of, save_windows, windows_at
 from providers.pricing import cost_of
 from providers.translation.usage import Usage
-from routing.fallback import AttemptResult
 from routing.select import first_target
 from routing.snapshot import PolicySnapshot, Snapshot
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A call that asks to be let in. With `books` false only the caller is identified (lists, token counts)."""
-
-    call_id: uuid.UUID
-    digests: tuple[str, ...]  # of the presented credentials, in order of preference
-    books: bool
-    requested_model: str = ""
-    wire_format: str = "anthropic"
-    kind: str = "main"
-    streamed: bool = False
-    input_tokens_estimate: int = 0
-    max_output_tokens: int | None = None
-    session_id: str = ""
-    agent_id: str = ""
-    user_agent: str = ""
-    request_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """A caller who may go on, and the configuration in force for the call."""
-
-    call_id: uuid.UUID
-    key_id: int
-    user_id: int
-    team_id: int | None
-    key_name: str  # "user/name"
-    allowed_models: tuple[str, ...]
-    policy: PolicySnapshot | None
-    capture: str  # a CaptureMode value
-    snapshot: Snapshot
-    reservation: Reservation
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """How a call ended."""
-
-    call_id: uuid.UUID
-    status: str  # a CallRecord.Status value, not running
-    ended_at: datetime
-    usage: Usage = field(default_factory=Usage)
-    cost: Decimal | None = None
-    currency: str = ""
-    cost_source: str = ""
-    reference_cost: Decimal | None = None
-    reference_currency: str = ""
-    policy_name: str = ""
-    route_name: str = ""
-    provider_name: str = ""
-    model_name: str = ""
-    decision: dict[str, Any] = field(default_factory=dict)
-    dropped_fields: list[str] = field(default_factory=list)
-    http_status: int | None = None
-    error_kind: str = ""
-    error_message: str = ""
-    stop_reason: str = ""
-    upstream_request_id: str = ""
-    ttft_ms: int | None = None
-    duration_ms: int | None = None
-    attempts: tuple[AttemptResult, ...] = ()
 
 
 def admit_batch(items: Sequence[Admission], snapshot: Snapshot, now: datetime) -> list[Admitted | Refusal]:

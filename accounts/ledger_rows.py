@@ -6,12 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Context, Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import connection
 
-if TYPE_CHECKING:
-    from accounts.ledger import Settlement
+from accounts.ledger_items import Settlement
 
 _FROM_FLOAT = Context(prec=15).create_decimal_from_float
 
@@ -107,7 +106,7 @@ class DayTotals:
     cost: Decimal = Decimal(0)
     reference_cost: Decimal = Decimal(0)
 
-    def add(self, item: "Settlement") -> None:
+    def add(self, item: Settlement) -> None:
         """Count one settled call. One that used tokens of unknown price is unpriced."""
         usage = item.usage
         self.calls += 1

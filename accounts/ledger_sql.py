@@ -8,10 +8,11 @@ import json
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import connection
 
+from accounts.ledger_items import Settlement
 from accounts.ledger_rows import (
     DayTotals,
     KeyRow,
@@ -27,9 +28,6 @@ from accounts.ledger_rows import (
     write,
 )
 from accounts.money import to_units
-
-if TYPE_CHECKING:
-    from accounts.ledger import Settlement
 
 # The id of this process in `Worker`, set by the ledger thread.
 this_worker: uuid.UUID | None = None
@@ -167,7 +165,7 @@ _CLOSE_CALL = (
 )
 
 
-def close_calls(items: Sequence[tuple["Settlement", date]]) -> None:
+def close_calls(items: Sequence[tuple[Settlement, date]]) -> None:
     """Write how the calls ended. They are locked and running."""
     write(
         _CLOSE_CALL,
@@ -207,7 +205,7 @@ def close_calls(items: Sequence[tuple["Settlement", date]]) -> None:
     )
 
 
-def insert_attempts(items: Sequence["Settlement"]) -> None:
+def insert_attempts(items: Sequence[Settlement]) -> None:
     """Write every try of the calls."""
     write(
         "INSERT INTO accounts_attempt (call_id, position, provider_name, credential_name, model_name, outcome,"

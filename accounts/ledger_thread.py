@@ -24,7 +24,8 @@ from django.utils import timezone
 
 from accounts import ledger_sql, reaper
 from accounts.errors import LedgerUnavailable, Refusal
-from accounts.ledger import Admission, Admitted, Settlement, run_batch
+from accounts.ledger import run_batch
+from accounts.ledger_items import Admission, Admitted, Settlement
 from providers import calibration
 from routing import snapshot as snapshots
 from routing.snapshot import Snapshot

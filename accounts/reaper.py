@@ -9,7 +9,8 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.ledger import Settlement, settle_batch
+from accounts.ledger import settle_batch
+from accounts.ledger_items import Settlement
 from accounts.models import CallRecord, Worker
 from accounts.quota import Reservation
 from providers.translation.usage import Usage

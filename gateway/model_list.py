@@ -6,7 +6,7 @@ from typing import Any
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 
-from accounts.ledger import Admitted
+from accounts.ledger_items import Admitted
 from gateway.errors import ApiError
 from providers import wire_json
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from django.utils import timezone
 
-from accounts.ledger import Admitted, Settlement
+from accounts.ledger_items import Admitted, Settlement
 from gateway import capture, errors
 from gateway.incoming import Received
 from providers.clients.base import UpstreamCall

@@ -20,7 +20,7 @@ from django.http import HttpResponse, HttpResponseBase
 from accounts import ledger_thread
 from accounts.ids import new_call_id
 from accounts.keys import digest
-from accounts.ledger import Admission, Admitted
+from accounts.ledger_items import Admission, Admitted
 from gateway import capture, errors, outcome
 from gateway.incoming import Received, credentials, headers_of, read
 from gateway.log_context import request_id as log_request_id

@@ -7,7 +7,8 @@ from typing import Any
 
 from accounts import keys
 from accounts.ids import new_call_id
-from accounts.ledger import Admission, Admitted, Settlement, admit_batch, settle_batch
+from accounts.ledger import admit_batch, settle_batch
+from accounts.ledger_items import Admission, Admitted, Settlement
 from accounts.models import ApiKey, Quota, Team, User
 from providers.target import PriceList, Target, Timeouts
 from providers.translation.dialect import Dialect
