@@ -3,6 +3,12 @@
 import os
 
 import pytest
+from django.conf import settings
+
+
+def pytest_configure() -> None:
+    # A good hash takes a quarter of a second, which no test is about.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def require(name: str, available: bool, reason: str) -> None:
