@@ -16,7 +16,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
@@ -50,7 +50,6 @@ class _Item:
     settlement: Settlement | None = None
     future: "asyncio.Future[Any] | None" = None
     loop: asyncio.AbstractEventLoop | None = None
-    queued_at: float = field(default_factory=time.monotonic)
 
 
 class LedgerThread:

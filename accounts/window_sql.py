@@ -60,7 +60,7 @@ def open_windows(quota_ids: Collection[int], now: datetime) -> dict[int, WindowR
         f" AND (w.ends_at IS NULL OR w.ends_at > %s) ORDER BY w.id{lock()}",
         [*quota_ids, time_value(now)],
     )
-    return {row[1]: _window(row) for row in rows}
+    return {window.quota_id: window for window in map(_window, rows)}
 
 
 def create_windows(windows: Iterable[tuple[QuotaRow, datetime, datetime | None]]) -> None:

@@ -24,7 +24,6 @@ class ToolCall:
     index: int | None = None  # the upstream's
     arguments: Arguments = field(default_factory=Arguments)
     block_index: int | None = None  # of the content block, once that is open
-    is_closed: bool = False
 
 
 class ToolCalls:
