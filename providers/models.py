@@ -41,6 +41,11 @@ class Provider(models.Model):
         SILICONFLOW = "siliconflow", _("SiliconFlow")
         OLLAMA = "ollama", "Ollama"
         LMSTUDIO = "lmstudio", "LM Studio"
+        LLAMACPP = "llamacpp", "llama.cpp"
+        DEEPSEEK = "deepseek", "DeepSeek"
+        KIMI = "kimi", _("Moonshot Kimi")
+        ZHIPU = "zhipu", _("Zhipu GLM")
+        MINIMAX = "minimax", "MiniMax"
 
     class WireFormat(models.TextChoices):
         OPENAI = "openai", _("OpenAI Chat Completions")
@@ -72,6 +77,14 @@ class Provider(models.Model):
         default=dict,
         blank=True,
         help_text=_("What differs from the dialect of this kind, as a JSON object."),
+    )
+    forwards_client_credential = models.BooleanField(
+        _("forward the client's own credential"),
+        default=False,
+        help_text=_(
+            "Anthropic wire only. Clients send their gateway key in the header x-gateway-key, and Authorization or "
+            "x-api-key goes to this platform instead of a stored credential."
+        ),
     )
     extra_headers = models.JSONField(
         _("extra headers"), default=dict, blank=True, help_text=_("Sent with every call, as a JSON object of strings.")
@@ -174,6 +187,10 @@ class Model(models.Model):
     token_ratio = models.FloatField(
         _("token ratio"), default=1.0, help_text=_("Real prompt tokens per estimated token, learned from calls.")
     )
+    compatibility = models.JSONField(
+        _("compatibility card"), null=True, blank=True, editable=False, help_text=_("What the self-test found.")
+    )
+    compatibility_checked_at = models.DateTimeField(_("last self-test"), null=True, blank=True, editable=False)
     is_enabled = models.BooleanField(_("enabled"), default=True)
     is_manual = models.BooleanField(
         _("entered by hand"), default=False, help_text=_("A refresh of the list leaves it alone.")

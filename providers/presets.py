@@ -56,6 +56,21 @@ class Preset:
 # recognised at the very start only, where models served without a reasoning parser put it.
 _GENERIC = Dialect(think_tags=True)
 
+
+def _vendor_preset(kind: str, base_url: str, anthropic_base_url: str) -> Preset:
+    """Return the preset of a vendor whose dialect platforms.py describes, by the host of its OpenAI address."""
+    vendor = platforms.vendor_of(urlsplit(base_url).hostname or "")
+    assert vendor is not None
+    return Preset(
+        kind,
+        base_url,
+        anthropic_base_url,
+        Dialect(**vendor.flags),
+        anthropic_auth_style="anthropic",
+        model_rules=vendor.model_rules,
+    )
+
+
 PRESETS: dict[str, Preset] = {
     preset.kind: preset
     for preset in (
@@ -127,6 +142,25 @@ PRESETS: dict[str, Preset] = {
             local=True,
             models_path="/api/v1/models",
         ),
+        Preset(
+            "llamacpp",
+            "http://127.0.0.1:8080/v1",
+            "http://127.0.0.1:8080",
+            Dialect(
+                thinking_dialect="template",
+                reasoning_replay="reasoning_content",
+                top_k=True,
+                think_tags=True,
+                tool_images="inline",
+                buffer_tool_args=True,
+            ),
+            timeouts=_LOCAL,
+            local=True,
+        ),
+        _vendor_preset("deepseek", "https://api.deepseek.com/v1", "https://api.deepseek.com/anthropic"),
+        _vendor_preset("kimi", "https://api.moonshot.cn/v1", "https://api.moonshot.cn/anthropic"),
+        _vendor_preset("zhipu", "https://open.bigmodel.cn/api/paas/v4", "https://open.bigmodel.cn/api/anthropic"),
+        _vendor_preset("minimax", "https://api.minimaxi.com/v1", "https://api.minimaxi.com/anthropic"),
     )
 }
 

@@ -205,6 +205,13 @@ def validate_time_zone(value: str) -> None:
         raise ValidationError(_("“%(value)s” is not a time zone."), params={"value": value}) from error
 
 
+class SearchKind(models.TextChoices):
+    """The API that a search backend speaks."""
+
+    SEARXNG = "searxng", "SearXNG"
+    TAVILY = "tavily", _("Tavily or compatible")
+
+
 class RuntimeSettings(models.Model):
     """One row: what an administrator changes while the gateway runs."""
 
@@ -226,6 +233,29 @@ class RuntimeSettings(models.Model):
     cooldown_enabled = models.BooleanField(
         _("cooldown"), default=True, help_text=_("A target that just failed is tried after the others for a while.")
     )
+
+    safety_model = models.ForeignKey(
+        Model,
+        models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+        verbose_name=_("safety classifier"),
+        help_text=_(
+            "Judges the tool calls of Claude Code's auto mode where the answering platform cannot. Empty: such calls "
+            "are not judged, and the client asks its user."
+        ),
+    )
+    search_kind = models.CharField(
+        _("search backend"),
+        max_length=10,
+        choices=SearchKind.choices,
+        blank=True,
+        help_text=_("Executes web searches for models that have none of their own. Empty: no search."),
+    )
+    search_url = models.CharField(_("search URL"), max_length=500, blank=True)
+    encrypted_search_secret = models.TextField(_("search secret"), blank=True, editable=False)
+    search_secret_last_four = models.CharField(_("last four characters"), max_length=4, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("settings")

@@ -124,7 +124,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         },
         [
             "providers[0].kind: must be one of openai_compatible, anthropic_compatible, dashscope, openrouter, "
-            "siliconflow, ollama, lmstudio; did you mean openrouter?",
+            "siliconflow, ollama, lmstudio, llamacpp, deepseek, kimi, zhipu, minimax; did you mean openrouter?",
             "aliases[1].target: there is no route b",
         ],
     ),
