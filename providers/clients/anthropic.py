@@ -7,7 +7,7 @@ passing: usage, the stop reason, and errors.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from providers import wire_json
@@ -75,6 +75,7 @@ class _NativeAnswer:
         self.dropped_fields: list[str] = []
         self.stop_reason: str | None = None
         self.is_empty = False
+        self.tool_uses = None  # what is said about its calls, the upstream says itself
         self.upstream_model = ""  # what the upstream says it answered with: relays substitute
         self._usage = Usage()
         self._input_tokens_estimate = input_tokens_estimate
@@ -101,6 +102,10 @@ class _NativeAnswer:
     async def aclose(self) -> None:
         """Close the connection, at once if the answer has not ended."""
         await self._stream.aclose(finished=self._ended)
+
+    def add_to_end(self, members: Mapping[str, Any]) -> None:
+        """Refuse: the upstream's bytes are relayed as they came."""
+        raise TypeError("a relayed answer is not changed")
 
     async def _read(self, before: float | None = None) -> bytes | None:
         return await self._stream.read(before=before)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from providers.target import Secret, Target
+from providers.translation.events import ToolUse
 from providers.translation.usage import Usage
 
 
@@ -78,6 +79,9 @@ class Answer(Protocol):
     @property
     def notes(self) -> list[str]: ...  # what was odd about the answer, one line each, without content
 
+    @property
+    def tool_uses(self) -> list[ToolUse] | None: ...  # the tool calls so far; None for an answer relayed as it came
+
     status: int
     headers: list[tuple[str, str]]  # of the upstream, to be relayed; empty for translated answers
     upstream_request_id: str
@@ -90,7 +94,17 @@ class Answer(Protocol):
     def interrupted(self) -> bytes: ...
 
     async def message(self) -> bytes:
-        """Read to the end and return the body of a non-streaming answer. Raises `UpstreamError`."""
+        """Read to the end and return the body of a non-streaming answer. Raises `UpstreamError`.
+
+        May be called again after `add_to_end`.
+        """
+        ...
+
+    def add_to_end(self, members: Mapping[str, Any]) -> None:
+        """Add members to `message_delta.delta`, that is to the top level of the message; once all was read.
+
+        Only for an answer whose `tool_uses` is not None: one that is relayed is not changed.
+        """
         ...
 
     async def aclose(self) -> None:

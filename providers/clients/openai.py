@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from providers.clients.repair import Refusals, leave_out, repair
 from providers.errors import ErrorKind, UpstreamError, classify, classify_payload, one_line
 from providers.presets import credential_headers, endpoint
 from providers.target import Secret, Target
-from providers.translation.events import Event, MessageBuilder, encode
+from providers.translation.events import Event, MessageBuilder, ToolUse, encode
 from providers.translation.request import ChatRequest, RequestOptions, to_chat_request
 from providers.translation.sse import ChunkReader, MalformedStream
 from providers.translation.stream import ErrorInStream, StreamOptions, StreamTranslator, Truncated
@@ -127,6 +127,7 @@ class OpenAIAnswer:
         self._secret = secret
         self._events: list[Event] = []  # read but not handed out
         self._tail: list[Event] = []
+        self._message: dict[str, Any] | None = None  # once it was read whole
         self._failure: UpstreamError | None = None  # to be raised once what came before it is handed out
         self._ended = False
 
@@ -149,6 +150,11 @@ class OpenAIAnswer:
     def notes(self) -> list[str]:
         """What was odd about the answer, one line each, without content."""
         return self._translator.notes
+
+    @property
+    def tool_uses(self) -> list[ToolUse]:
+        """The tool calls so far."""
+        return self._translator.tool_uses
 
     async def start(self, before: float) -> None:
         """Read up to the first event for the client, or the end. A first sign of generation is due `before`."""
@@ -175,12 +181,20 @@ class OpenAIAnswer:
 
     async def message(self) -> bytes:
         """Return the whole message as JSON. Raises `UpstreamError`."""
-        builder = MessageBuilder()
-        builder.feed(self._events)
-        while not self._ended:
-            builder.feed(await self._advance())
-        builder.feed(self._tail)
-        return wire_json.encode(builder.build())
+        if self._message is None:
+            builder = MessageBuilder()
+            builder.feed(self._events)
+            while not self._ended:
+                builder.feed(await self._advance())
+            builder.feed(self._tail)
+            self._message = builder.build()
+        return wire_json.encode(self._message)
+
+    def add_to_end(self, members: Mapping[str, Any]) -> None:
+        """Add members to the delta that ends the message."""
+        self._tail[0]["delta"].update(members)
+        if self._message is not None:
+            self._message.update(members)
 
     async def aclose(self) -> None:
         """Close the connection, at once if the answer has not ended."""
@@ -241,6 +255,7 @@ class LocalAnswer:
         self.stop_reason: str | None = stop_reason
         self.is_empty = False
         self.notes: list[str] = []
+        self.tool_uses: list[ToolUse] = []
         self.status = 200
         self.headers: list[tuple[str, str]] = []
         self.upstream_request_id = ""
@@ -286,6 +301,11 @@ class LocalAnswer:
     async def message(self) -> bytes:
         """Return the whole message as JSON."""
         return wire_json.encode(self._message)
+
+    def add_to_end(self, members: Mapping[str, Any]) -> None:
+        """Add members to the delta that ends the message."""
+        self._tail[0]["delta"].update(members)
+        self._message.update(members)
 
     async def aclose(self) -> None:
         """Do nothing: there is no connection."""

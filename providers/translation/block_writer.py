@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from providers.translation import events, response, signature
 from providers.translation.dialect import Dialect
-from providers.translation.events import Event
+from providers.translation.events import Event, ToolUse
 from providers.translation.tool_calls import ToolCall, ToolIds, ToolNames
 from providers.translation.usage import Usage, to_anthropic
 
@@ -53,7 +53,7 @@ class BlockWriter:
     def __init__(self, options: StreamOptions) -> None:
         self.out: list[Event] = []
         self.has_started = False  # message_start was written
-        self.has_call = False  # a tool_use block was written
+        self.tool_uses: list[ToolUse] = []  # of the tool_use blocks that were written
         self.block_count = 0
         self.open: Block | ToolCall | None = None
         self.generated: list[str] = []  # all text, names and arguments, for an estimate of the tokens
@@ -201,12 +201,13 @@ class BlockWriter:
             self.start()
             call.block_index = self.block_count
             self.block_count += 1
-            self.has_call = True
             name = self.names.resolve(call.name)
             self.generated.append(name)
-            block = {"type": "tool_use", "id": self._ids.assign(call.id), "name": name, "input": {}}
+            self.tool_uses.append(ToolUse(self._ids.assign(call.id), name))
+            block = {"type": "tool_use", "id": self.tool_uses[-1].id, "name": name, "input": {}}
             self.out.append(events.block_start(call.block_index, block))
         self.generated.append(partial_json)
+        self.tool_uses[-1].pieces.append(partial_json)  # of the open block: there is one at a time
         self.out.append(events.input_delta(call.block_index, partial_json))
 
     def _close(self, *, is_truncated: bool) -> None:

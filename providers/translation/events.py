@@ -7,6 +7,7 @@ official SDKs ignore events without an `event:` line.
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -68,6 +69,20 @@ def block_start(index: int, block: dict[str, Any]) -> Event:
 
 def block_stop(index: int) -> Event:
     return {"type": "content_block_stop", "index": index}
+
+
+@dataclass(slots=True, eq=False)
+class ToolUse:
+    """A tool call as the client gets it."""
+
+    id: str
+    name: str
+    pieces: list[str] = field(default_factory=list)  # its input as partial JSON, as in the deltas
+
+    @property
+    def input(self) -> dict[str, Any] | None:
+        """The input; None where it is no JSON object, which the client does not run."""
+        return _tool_input("".join(self.pieces))
 
 
 class MessageBuilder:

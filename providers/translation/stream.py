@@ -5,7 +5,7 @@ from typing import Any
 
 from providers.translation import response, stop, tokens
 from providers.translation.block_writer import Block, BlockWriter, StreamOptions
-from providers.translation.events import Event
+from providers.translation.events import Event, ToolUse
 from providers.translation.think_tags import ThinkTags
 from providers.translation.tool_calls import ToolCall, ToolCalls
 from providers.translation.tool_text import LeakedCalls
@@ -60,6 +60,11 @@ class StreamTranslator:
     def has_output(self) -> bool:
         """Whether `message_start` was returned: from then on no other upstream can take over."""
         return self._writer.has_started
+
+    @property
+    def tool_uses(self) -> list[ToolUse]:
+        """The tool calls so far."""
+        return self._writer.tool_uses
 
     @property
     def notes(self) -> list[str]:
@@ -276,12 +281,12 @@ class StreamTranslator:
             if self._options.dialect.content_filter_as == "refusal":
                 return stop.Stop("refusal", explanation=stop.FILTER_EXPLANATION)
             self._writer.write_text_block(f"[{stop.FILTER_EXPLANATION}]")
-            return stop.Stop("tool_use" if self._writer.has_call else "end_turn")
+            return stop.Stop("tool_use" if self._writer.tool_uses else "end_turn")
         if meaning == "length":
             window, used = self._options.context_window, self._reported
             is_full = bool(window and used and used.prompt_tokens + used.output_tokens >= window)
             return stop.Stop("model_context_window_exceeded" if is_full else "max_tokens")
-        if self._writer.has_call:
+        if self._writer.tool_uses:
             return stop.Stop("tool_use")
         if self._sequence is not None:
             return stop.Stop("stop_sequence", sequence=self._sequence)

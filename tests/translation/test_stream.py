@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from providers.translation import signature
+from providers.translation.arguments import RAW_KEY
 from providers.translation.events import MessageBuilder, encode
 from providers.translation.stream import ErrorInStream, StreamTranslator, Truncated
 from tests.translation import grammar
@@ -36,6 +37,21 @@ IDS = [name for name, *_ in CASES]
 @pytest.mark.parametrize(("chunks", "changes", "expected"), [case[1:] for case in CASES], ids=IDS)
 def test_answer_becomes_these_events(chunks: list[Any], changes: dict[str, Any], expected: list[str]) -> None:
     assert outline(chunks, **changes) == expected
+
+
+@pytest.mark.parametrize(("chunks", "changes"), [case[1:3] for case in CASES], ids=IDS)
+def test_the_calls_of_an_answer_are_known_as_the_client_gets_them(chunks: list[Any], changes: dict[str, Any]) -> None:
+    translator = StreamTranslator(options(**changes))
+    events = [event for chunk in chunks for event in translator.feed(chunk)] + translator.finish(True)
+    blocks = replay(encode(events))["content"]
+    expected = [(block["id"], block["name"]) for block in blocks if block["type"] == "tool_use"]
+    assert [(use.id, use.name) for use in translator.tool_uses] == expected
+    builder = MessageBuilder()
+    builder.feed(events)
+    inputs = {block["id"]: block["input"] for block in builder.build()["content"] if block["type"] == "tool_use"}
+    known = {use.id: use.input for use in translator.tool_uses if use.input is not None}
+    assert known == {call_id: inputs[call_id] for call_id in known}
+    assert all(RAW_KEY in inputs[call_id] for call_id in inputs.keys() - known.keys())
 
 
 @pytest.mark.parametrize(("chunks", "changes"), [case[1:3] for case in CASES], ids=IDS)
