@@ -17,7 +17,7 @@ from django.db import transaction
 
 from accounts import ledger_sql as sql
 from accounts.errors import KeyInvalid, QuotaExceeded, Refusal, TooManyCalls
-from accounts.ledger_items import Admission, Admitted, Settlement
+from accounts.ledger_items import INNER_KINDS, Admission, Admitted, Settlement
 from accounts.ledger_rows import DayTotals, KeyRow, QuotaRow, WindowRow
 from accounts.models import CallRecord, Quota
 from accounts.quota import EXPECTED_OUTPUT_TOKENS, Reservation, Used, bounds, has_room
@@ -55,11 +55,12 @@ def admit_batch(items: Sequence[Admission], snapshot: Snapshot, now: datetime) -
         result = results[index]
         if caller is None or not item.books or not isinstance(result, Admitted):
             continue
-        full = limits.refusal(caller, result.reservation)
+        is_inner = item.kind in INNER_KINDS
+        full = limits.refusal(caller, result.reservation, is_inner=is_inner)
         if full is not None:
             results[index] = full
         else:
-            rows.append((item, result, limits.take(caller, result.reservation)))
+            rows.append((item, result, limits.take(caller, result.reservation, is_inner=is_inner)))
     limits.save()
     sql.insert_calls(
         [
@@ -160,9 +161,9 @@ class _Limits:
     def _of(self, caller: KeyRow) -> list[QuotaRow]:
         return [quota for quota in self._quotas if quota.covers(caller.id, caller.user_id, caller.team_id)]
 
-    def refusal(self, caller: KeyRow, reservation: Reservation) -> Refusal | None:
+    def refusal(self, caller: KeyRow, reservation: Reservation, *, is_inner: bool) -> Refusal | None:
         """Return why the caller is refused: of several full quotas the one that resets last."""
-        if caller.max_concurrency and self._running.get(caller.id, 0) >= caller.max_concurrency:
+        if caller.max_concurrency and not is_inner and self._running.get(caller.id, 0) >= caller.max_concurrency:
             return TooManyCalls(caller.max_concurrency)
         full: list[tuple[QuotaRow, WindowRow]] = []
         for quota in self._of(caller):
@@ -190,9 +191,9 @@ class _Limits:
             retry_after_s=seconds,
         )
 
-    def take(self, caller: KeyRow, reservation: Reservation) -> list[int]:
+    def take(self, caller: KeyRow, reservation: Reservation, *, is_inner: bool) -> list[int]:
         """Reserve in every window of the caller; return their ids."""
-        if caller.max_concurrency:
+        if caller.max_concurrency and not is_inner:
             self._running[caller.id] = self._running.get(caller.id, 0) + 1
         ids = []
         for quota in self._of(caller):

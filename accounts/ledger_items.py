@@ -11,6 +11,10 @@ from providers.translation.usage import Usage
 from routing.fallback import AttemptResult
 from routing.snapshot import PolicySnapshot, Snapshot
 
+# Calls that the gateway makes itself while one of the client's runs. They are paid for like any other, but are none of
+# the calls that a key may run at the same time: with a cap of one they could never begin.
+INNER_KINDS = ("safety", "classifier")
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:

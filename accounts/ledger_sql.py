@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import connection
 
-from accounts.ledger_items import Settlement
+from accounts.ledger_items import INNER_KINDS, Settlement
 from accounts.ledger_rows import (
     DayTotals,
     KeyRow,
@@ -77,14 +77,18 @@ def keys_by_digest(digests: Collection[str]) -> dict[str, KeyRow]:
 
 
 def running_calls(key_ids: Collection[int]) -> dict[int, int]:
-    """Return how many calls of each of these keys are running. Locks the keys, so the answer stays true."""
+    """Return how many calls of each of these keys are running, without those that the gateway makes for them.
+
+    Locks the keys, so the answer stays true.
+    """
     keys = sorted(key_ids)
     if connection.features.has_select_for_update:
         query(f"SELECT id FROM accounts_apikey WHERE id IN ({marks(keys)}) ORDER BY id FOR NO KEY UPDATE", keys)
     rows = query(
         "SELECT key_id, COUNT(*) FROM accounts_callrecord"
-        f" WHERE status = 'running' AND key_id IN ({marks(keys)}) GROUP BY key_id",
-        keys,
+        f" WHERE status = 'running' AND key_id IN ({marks(keys)}) AND kind NOT IN ({marks(INNER_KINDS)})"
+        " GROUP BY key_id",
+        [*keys, *INNER_KINDS],
     )
     return {row[0]: row[1] for row in rows}
 

@@ -102,6 +102,23 @@ class Admitting(TestCase):
         with pytest.raises(TooManyCalls):
             admit(secret)
 
+    def test_a_call_of_the_gateway_itself_is_none_of_the_running_calls(self) -> None:
+        _key, secret = person(max_concurrency=1)
+        batch = [admission(secret, kind="safety"), admission(secret), admission(secret, kind="classifier")]
+        results = admit_batch([*batch, admission(secret)], snapshot(), NOW)
+        assert [type(result) for result in results] == [Admitted, Admitted, Admitted, TooManyCalls]
+        admit(secret, kind="safety")
+        assert isinstance(results[1], Admitted)
+        settle(results[1])
+        admit(secret)
+
+    def test_a_call_of_the_gateway_itself_is_refused_by_a_full_quota(self) -> None:
+        key, secret = person()
+        quota(key, "requests", "total", 1)
+        admit(secret)
+        with pytest.raises(QuotaExceeded):
+            admit(secret, kind="safety")
+
     def test_the_number_of_queries_does_not_grow_with_the_batch(self) -> None:
         secrets = []
         for number in range(12):
