@@ -50,6 +50,7 @@ class SettingsSnapshot:
     business_time_zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     ping_interval_s: float = 15
     cooldown_enabled: bool = True
+    safety_model: Target | None = None  # judges tool calls; None also while the model is disabled
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,5 +118,6 @@ def load() -> Snapshot:
             business_time_zone=ZoneInfo(row.business_time_zone),
             ping_interval_s=row.ping_interval_s,
             cooldown_enabled=row.cooldown_enabled,
+            safety_model=next((target for target in targets.values() if target.model_pk == row.safety_model_id), None),
         ),
     )

@@ -222,7 +222,15 @@ class RuntimeSettingsAdmin(ModelAdmin):
         (_("Capture"), {"fields": ("capture", "capture_retention_days", "capture_max_bytes")}),
         (_("Time"), {"fields": ("business_time_zone",)}),
         (_("Calls"), {"fields": ("ping_interval_s", "cooldown_enabled")}),
+        (_("Auto mode"), {"fields": ("safety_model",)}),
     )
+    autocomplete_fields = ("safety_model",)
+
+    def formfield_for_foreignkey(
+        self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        return _with_provider(field) if db_field.name == "safety_model" else field
 
     def formfield_for_dbfield(
         self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any

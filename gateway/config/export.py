@@ -46,7 +46,10 @@ def export() -> str:
     document: dict[str, Any] = {
         "version": VERSION,
         **{section: entries for section, entries in sections.items() if entries},
-        "settings": {field: getattr(settings, column) for field, column in SETTINGS_COLUMNS.items()},
+        "settings": {
+            **{field: getattr(settings, column) for field, column in SETTINGS_COLUMNS.items()},
+            "safety_model": identity_of(settings.safety_model) if settings.safety_model is not None else None,
+        },
     }
     body = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
     return HEAD + body

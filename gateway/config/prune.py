@@ -15,7 +15,7 @@ from accounts import keys
 from accounts.models import User
 from gateway.config.rows import Run, identity_of, kind_of, shown
 from gateway.config.schema import Document, Item
-from routing.models import ClassifierEntry, RouteEntry
+from routing.models import ClassifierEntry, RouteEntry, RuntimeSettings
 
 
 def prune(run: Run, document: Document) -> None:
@@ -86,6 +86,8 @@ def _delete(run: Run, path: str, rows: Iterable[models.Model]) -> None:
 
 def _user_of(row: models.Model) -> str:
     """Return what a person would look for: the route of an entry, not the entry."""
+    if isinstance(row, RuntimeSettings):
+        return "settings"
     if isinstance(row, RouteEntry):
         row = row.route
     elif isinstance(row, ClassifierEntry):

@@ -153,7 +153,10 @@ def write_settings(run: Run, item: Item) -> None:
     if item.is_broken:
         return
     row = RuntimeSettings.load()
-    values = run.plain_values(item, row, SETTINGS_COLUMNS)
+    safety_model = run.reference(item, "safety_model", "model")
+    if safety_model is None:
+        return
+    values = run.plain_values(item, row, SETTINGS_COLUMNS) | safety_model
     if all(getattr(row, column) == value for column, value in values.items()):
         return  # of a row that was never saved too: it would hold the defaults
     if row._state.adding:

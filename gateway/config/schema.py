@@ -179,6 +179,7 @@ SETTINGS: Shape = {
     "business_time_zone": Field(name, "business_time_zone"),
     "ping_interval_s": Field(seconds, "ping_interval_s"),
     "cooldown_enabled": Field(boolean, "cooldown_enabled"),
+    "safety_model": Field(target),
 }
 
 

@@ -111,6 +111,24 @@ class Routing(AdminTestCase):
         bad = self.client.post(row_url(row), {**data, "business_time_zone": "Mars/Olympus"})
         self.assertContains(bad, "Mars/Olympus is not one of the available choices")
 
+    def test_the_safety_model_is_chosen_and_taken_back(self) -> None:
+        make_rows(2)
+        model = Model.objects.order_by("pk")[1]
+        row = RuntimeSettings.objects.create(pk=1)
+        data = {
+            "capture": "full",
+            "capture_retention_days": "7",
+            "capture_max_bytes": "1000",
+            "business_time_zone": "UTC",
+            "ping_interval_s": "10",
+        }
+        for value, chosen in ((str(model.pk), model), ("", None)):
+            self.assertEqual(self.client.post(row_url(row), {**data, "safety_model": value}).status_code, 302)
+            row.refresh_from_db()
+            self.assertEqual(row.safety_model, chosen)
+        RuntimeSettings.objects.filter(pk=1).update(safety_model=model)
+        self.assertContains(self.client.get(row_url(row)), str(model))
+
     def test_a_route_is_saved_with_its_targets_in_order(self) -> None:
         make_rows(2)
         first, second = Model.objects.order_by("pk")

@@ -87,6 +87,34 @@ class FullFileTest(ConfigCase):
         self.assertFalse(User.objects.get(username="dev1").is_staff)
         self.assertEqual(self.apply(changed), ["No changes."])
 
+    def test_the_safety_model_is_set_kept_and_taken_back(self) -> None:
+        chosen = {"settings": {"safety_model": "main/qwen/qwen3:free"}}
+        self.assertEqual(self.apply(chosen), ["~ settings: safety_model none -> main/qwen/qwen3:free"])
+        self.assertEqual(RuntimeSettings.load().safety_model, Model.objects.get(model_id="qwen/qwen3:free"))
+        self.assertEqual(self.apply(chosen), ["No changes."])
+        self.assertEqual(self.apply({"settings": {"capture": "metadata"}}), ["No changes."])
+        self.assertEqual(
+            self.refused({"settings": {"safety_model": "main/bih"}}),
+            ["settings.safety_model: there is no model main/bih; did you mean main/big?"],
+        )
+        self.assertEqual(
+            self.apply({"settings": {"safety_model": None}}),
+            ["~ settings: safety_model main/qwen/qwen3:free -> none"],
+        )
+
+    def test_a_safety_model_is_not_pruned(self) -> None:
+        self.apply({"settings": {"safety_model": "main/small"}})
+        without = (
+            FULL.replace("- {id: small, price: {currency: CNY, input: 0.1, output: 0.000002}}", "")
+            .replace("{target: main/small, weight: 3}, ", "")
+            .replace("target: main/small", "target: main/big")
+            .replace("classifier: [main/small]", "classifier: [main/big]")
+        )
+        self.assertEqual(
+            self.refused(without, "--prune"),
+            ["providers[0].models: cannot remove model main/small: used by settings"],
+        )
+
     def test_a_dry_run_prints_the_same_and_changes_nothing(self) -> None:
         changed = FULL.replace("context_window: 200000", "context_window: 100000")
         printed = self.apply(changed, "--dry-run")

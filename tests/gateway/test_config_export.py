@@ -38,6 +38,14 @@ class ExportTest(ConfigCase):
     def test_the_export_of_an_empty_database_is_a_valid_file(self) -> None:
         self.assertEqual(self.apply(exported()), ["No changes."])
 
+    def test_the_safety_model_is_exported_by_name(self) -> None:
+        self.apply(FULL)
+        self.assertIsNone(yaml.safe_load(exported())["settings"]["safety_model"])
+        self.apply({"settings": {"safety_model": "main/qwen/qwen3:free"}})
+        text = exported()
+        self.assertEqual(yaml.safe_load(text)["settings"]["safety_model"], "main/qwen/qwen3:free")
+        self.assertEqual(self.apply(text, "--prune"), ["No changes."])
+
     def test_no_secret_is_exported(self) -> None:
         self.apply(FULL)
         text = exported()
