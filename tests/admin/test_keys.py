@@ -36,6 +36,11 @@ class Creation(KeyTestCase):
         self.assertContains(response, f"export ANTHROPIC_AUTH_TOKEN={secret}")
         self.assertContains(response, "export ANTHROPIC_BASE_URL=http://testserver")
 
+    def test_it_tells_how_the_client_asks_its_user_instead_of_a_classifier(self) -> None:
+        page = self.add()
+        self.assertContains(page, '<pre>{"permissions": {"defaultMode": "acceptEdits"}}</pre>')
+        self.assertContains(page, "~/.claude/settings.json")
+
     @override_settings(PUBLIC_URL="https://gateway.example.com/ai")
     def test_the_lines_to_paste_name_the_public_address(self) -> None:
         self.assertContains(self.add(), "export ANTHROPIC_BASE_URL=https://gateway.example.com/ai")
