@@ -35,6 +35,7 @@ class Progress:
     http_status: int | None = None  # once it is settled
     sent_bytes: int = 0
     sent: bytearray | None = None  # what the client got, when it is to be captured
+    parent_id: str = ""  # of a call that the gateway makes itself: the request id of the call that it serves
 
     def elapsed_ms(self) -> int:
         """Return the milliseconds since the request came in."""
@@ -62,12 +63,14 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
     target = opened.target if opened else None
     cost, currency, source = cost_of(usage, target.price) if target else (None, "", "")
     reference_cost, reference_currency = None, ""
-    if target and policy and policy.reference:
+    if target and policy and policy.reference and not call.parent_id:
         reference_cost, reference_currency, _source = cost_of(_without_cost(usage), policy.reference.price)
     answered = errors.api_error(error) if error else None
     record = decision.as_record() if decision else {}
     if opened and opened.answer.notes:
         record["notes"] = opened.answer.notes
+    if call.parent_id:
+        record["for"] = call.parent_id
     call.http_status = answered.status if answered else (200 if status == "ok" else 499)
     result = Settlement(
         call_id=call.admitted.call_id,

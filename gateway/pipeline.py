@@ -5,6 +5,7 @@ admit   ledger: key -> caller, configuration, quota reservation, running row
 select  snapshot + request -> candidates with reasons
 open    fallback: ask candidates until one yields its first event
 relay   events out as they come
+judge   safety: verdicts on the tool calls, where the client asked for them and the upstream gives none
 settle  ledger: usage, cost, attempts; before the end of the answer goes out
 """
 
@@ -21,7 +22,7 @@ from accounts import ledger_thread
 from accounts.ids import new_call_id
 from accounts.keys import digest
 from accounts.ledger_items import Admission, Admitted
-from gateway import capture, errors, outcome
+from gateway import capture, errors, outcome, safety
 from gateway.incoming import Received, credentials, headers_of, read
 from gateway.log_context import request_id as log_request_id
 from gateway.outcome import Progress
@@ -160,6 +161,7 @@ class _Call:
     def __init__(self, known: Progress) -> None:
         self._known = known
         self._settings = known.admitted.snapshot.settings
+        self._cooldowns = _cooldowns if self._settings.cooldown_enabled else None
         self._streamed = known.upstream_call.streamed
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outbox = Outbox()
@@ -259,7 +261,7 @@ class _Call:
         known.opened = await open_first(
             known.decision.candidates,
             known.upstream_call,
-            cooldowns=_cooldowns if self._settings.cooldown_enabled else None,
+            cooldowns=self._cooldowns,
             on_attempt=known.attempts.append,
         )
         known.ttft_ms = known.elapsed_ms()
@@ -271,14 +273,26 @@ class _Call:
             self._set_ready()
             async for piece in answer.pieces():
                 await self._outbox.put(piece)
+            await self._judge()
             tail = answer.tail()
             # What the client sees complete is on the books.
             await self._settle("ok")
             await self._outbox.put(tail)
         else:
+            await self._judge()
             await self._settle("ok")
             self._known.count_sent(self._known.opened.body or b"")
             self._set_ready()
+
+    async def _judge(self) -> None:
+        """Add the verdicts that the client's safeguards ask for to the end of the answer."""
+        opened = self._known.opened
+        assert opened is not None
+        results = await safety.judge(self._known, self._cooldowns)
+        if results is not None:
+            opened.answer.add_to_end({"safeguard_results": results})
+            if opened.body is not None:
+                opened.body = await opened.answer.message()
 
     async def _break(self, error: Exception) -> None:
         """End a call that failed: by status as long as the client has none, else by an event."""

@@ -33,6 +33,13 @@ class CallTestCase(AdminTestCase):
 
 
 class Page(CallTestCase):
+    def test_a_safety_call_shows_its_kind_and_the_call_that_it_is_for(self) -> None:
+        main = make_call(self.key)
+        inner = make_call(self.key, kind="safety", decision={"for": main.request_id})
+        response = self.client.get(reverse(PAGE, args=(inner.pk,)))
+        self.assertContains(response, '<div class="readonly">safety</div>', html=True)
+        self.assertContains(response, main.request_id)
+
     def test_it_shows_target_attempts_decision_and_cost(self) -> None:
         call = make_call(
             self.key,

@@ -1,6 +1,7 @@
 """The real Claude Code client through a real gateway process to a scripted upstream."""
 
 import importlib.util
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,9 +31,10 @@ def upstream() -> Iterator[ScriptedUpstream]:
 def gateway(upstream: ScriptedUpstream) -> Iterator[GatewayProcess]:
     config = configuration(
         upstream.base_url,
-        models=("main", "first", "second"),
+        models=("main", "first", "second", "judge"),
         routes={"duo": ["first", "second"]},
         keys=(KEY, REVOKED_KEY),
+        safety_model="up/judge",
     )
     with GatewayProcess(config) as gateway:
         gateway.manage(
@@ -176,3 +178,37 @@ def test_bare_mode_is_answered_by_a_real_model_server(tmp_path: Path, monkeypatc
     finally:
         model.terminate()
         model.wait(10)
+
+
+# What the safety model says, whether the command runs, and what the model reads of it.
+VERDICTS = {
+    "not_flagged": (True, "ran"),
+    "flagged": (False, "it writes outside the project"),
+    "perhaps": (False, "gave no verdict"),
+}
+
+
+@pytest.mark.parametrize("outcome", VERDICTS)
+def test_in_auto_mode_the_safety_model_decides(
+    client: ClaudeCode, gateway: GatewayProcess, upstream: ScriptedUpstream, outcome: str
+) -> None:
+    marker = client.home / f"marker_{outcome}"
+
+    def model(request: Received) -> Answer:
+        results = tool_results(request)
+        if "call_touch" in results:
+            return text(results["call_touch"])
+        return tool_calls(("call_touch", "Bash", {"command": f"touch {marker}; echo ran", "description": "touches"}))
+
+    verdict = {"id": "1", "outcome": outcome, "explanation": "it writes outside the project"}
+    upstream.script("main", model)
+    upstream.script("judge", text(json.dumps({"verdicts": [verdict]})))
+    result = client.ask("Touch the marker.", "--permission-mode", "auto")
+    runs, told = VERDICTS[outcome]
+    assert told in result.text
+    assert marker.exists() is runs
+    # One question of ours, none of the client's own classifier, and the field still stands in the next request.
+    assert [request.model for request in upstream.requests] == ["main", "judge", "main"]
+    assert '"user_messages":["Touch the marker."]' in str(upstream.requests[1].messages)
+    dropped = gateway.query("SELECT dropped_fields FROM accounts_callrecord ORDER BY started_at DESC LIMIT 1")
+    assert "safeguards" in dropped[0][0]
