@@ -108,7 +108,9 @@ def invitation(key: str | None) -> str:
         f"  Admin:        {base}/admin/\n"
         f"  Claude Code:  paste these two lines, then run `claude`\n\n"
         f"export ANTHROPIC_BASE_URL={base}/api/v1/claude-code\n"
-        f"export ANTHROPIC_AUTH_TOKEN={key or '<your key>'}{hint}\n"
+        f"export ANTHROPIC_AUTH_TOKEN={key or '<your key>'}{hint}\n\n"
+        f"Claude Code starts in auto mode, which needs a safety classifier (Admin, Settings). Without one, write\n"
+        f'{{"permissions": {{"defaultMode": "acceptEdits"}}}} into ~/.claude/settings.json, and it asks you instead.\n'
     )
 
 

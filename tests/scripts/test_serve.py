@@ -204,6 +204,7 @@ class TestStart:
         assert key
         assert f"export ANTHROPIC_BASE_URL=http://127.0.0.1:{port}/api/v1/claude-code\n" in output
         assert f"export ANTHROPIC_AUTH_TOKEN={key[0]}\n" in output
+        assert '{"permissions": {"defaultMode": "acceptEdits"}}' in output
         secrets = (tmp_path / "secrets.env").read_text()
         assert stat.S_IMODE((tmp_path / "secrets.env").stat().st_mode) == 0o600
         assert not [file for file in tmp_path.glob("wolfgate.sqlite3*") if file.stat().st_mode & 0o077]
