@@ -11,12 +11,12 @@ from accounts import ledger_thread
 from accounts.ids import new_call_id
 from accounts.keys import digest
 from accounts.ledger_items import Admission
-from gateway import outcome
+from gateway import capture, outcome
 from gateway.incoming import Received
 from gateway.log_context import request_id as log_request_id
 from gateway.outcome import Progress
 from providers import wire_json
-from providers.clients.base import UpstreamCall
+from providers.clients.base import Recording, UpstreamCall
 from providers.errors import ErrorKind, UpstreamError
 from providers.target import Target
 from providers.translation import tokens
@@ -50,9 +50,9 @@ async def ask(
     """Ask `targets` in order with `body` (a Messages request without model and stream), within `timeout_s`.
 
     `kind` is one of `accounts.ledger_items.INNER_KINDS`. The books name the key, session and agent of `call`, and
-    `call` itself. Whatever happens, cancellation included, the call is settled; it is queued before any settlement of
-    `call`, so it is committed no later. Raises `PromptTooLong` before anything is booked, `Refusal`,
-    `LedgerUnavailable`, `UpstreamError` and `InvalidRequest`.
+    `call` itself; its capture mode holds. Whatever happens, cancellation included, the call is settled; it is queued
+    before any settlement of `call`, so it is committed no later. Raises `PromptTooLong` before anything is booked, and
+    `Refusal`, `LedgerUnavailable`, `UpstreamError` and `InvalidRequest`.
     """
     client = call.upstream_call
     estimate = tokens.rough_estimate(body)
@@ -81,7 +81,7 @@ async def ask(
         )
     )
     inner = Progress(
-        Received({}, raw, body, ()),
+        Received({}, raw, body, call.received.secrets),
         admitted,
         request_id,
         UpstreamCall(
@@ -96,6 +96,10 @@ async def ask(
         decision=Decision(admitted.policy.name if admitted.policy else "", "", f"{kind} model", candidates),
         parent_id=call.request_id,
     )
+    if admitted.capture != "off":
+        inner.upstream_call.recording = Recording(keeps_bodies=admitted.capture == "full")
+    if admitted.capture == "full":
+        inner.sent = bytearray()
     token = log_request_id.set(request_id)
     status, failure = "failed", None
     try:
@@ -109,9 +113,10 @@ async def ask(
                 ErrorKind.TIMEOUT, f"no answer within {timeout_s:g} s", provider=candidates[0].provider_name
             ) from error
         inner.ttft_ms = inner.elapsed_ms()
-        message = wire_json.decode(inner.opened.body or b"")
+        answer = inner.opened.body or b""
+        inner.count_sent(answer)
         status = "ok"
-        return InnerAnswer(message, call_id)
+        return InnerAnswer(wire_json.decode(answer), call_id)
     except asyncio.CancelledError:
         status = "cancelled"
         raise
@@ -120,6 +125,8 @@ async def ask(
         raise
     finally:
         ledger.settle_soon(outcome.settlement(inner, status, failure))
+        if (exchange := outcome.captured(inner)) is not None:
+            capture.keep(exchange)
         log_request_id.reset(token)
         if inner.opened is not None:
             await inner.opened.answer.aclose()

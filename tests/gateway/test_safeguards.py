@@ -11,6 +11,8 @@ import httpx
 
 from accounts.models import ApiKey, Attempt, CallRecord, Quota, QuotaWindow, UsageDaily
 from gateway import safety
+from gateway.capture import read_stage
+from gateway.models import Capture
 from providers.models import Model
 from routing.models import Policy, RuntimeSettings
 from tests.fakes.transport import Reply, chunk, json_reply, sse, text_stream
@@ -114,6 +116,19 @@ class JudgedTests(SafetyCase):
         assert await books_differ() == []
         document = json.loads(gateway.sent(1)["messages"][1]["content"].split("\n")[1])
         assert "task_of_subagent" in document
+
+    async def test_the_exchange_with_the_safety_model_is_kept_as_the_calls(self) -> None:
+        for mode, kept in (("off", 0), ("metadata", 2), ("full", 2)):
+            await Capture.objects.all().adelete()
+            await RuntimeSettings.objects.aupdate(capture=mode)
+            async with self.gateway(calling("ls"), verdicts("flagged")) as gateway:
+                await gateway.send(asking(f"my key is {self.secret}", stream=True))
+            assert await Capture.objects.acount() == kept, mode
+        capture = await Capture.objects.aget(call__kind="safety")
+        question = read_stage(bytes(capture.upstream_request))["body"]
+        assert "tool_calls" in question
+        assert self.secret not in question
+        assert "reason 1" in read_stage(bytes(capture.client_response))["body"]
 
     async def test_a_cap_of_one_call_leaves_room_for_the_judgement_and_for_no_second_call(self) -> None:
         await ApiKey.objects.filter(pk=self.key.pk).aupdate(max_concurrency=1)
