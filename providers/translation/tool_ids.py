@@ -1,9 +1,11 @@
 """Tool call ids in the form an upstream accepts. Stateless: a call and its result map alike in every request."""
 
 import hashlib
+import re
 from collections.abc import Callable
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PLAIN = re.compile(r"[a-zA-Z0-9_-]{1,200}")
 
 
 def id_mapper(style: str) -> Callable[[str], str]:
@@ -19,6 +21,11 @@ def id_mapper(style: str) -> Callable[[str], str]:
     if style == "alnum64":
         return lambda tool_id: tool_id if len(tool_id) <= 64 and _is_plain(tool_id) else _digest(tool_id)[:40]
     return lambda tool_id: tool_id
+
+
+def plain_id(tool_id: str) -> str:
+    """Return the id that the Messages API takes for a Chat Completions client's: letters, digits, `_` and `-`."""
+    return tool_id if _PLAIN.fullmatch(tool_id) else "call_" + _digest(tool_id)
 
 
 def _is_plain(tool_id: str) -> bool:

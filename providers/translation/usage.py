@@ -138,6 +138,16 @@ def merge_anthropic(into: Usage, usage: Any) -> None:
         into.cost = cost
 
 
+def update_anthropic(into: Usage, usage: Any) -> None:
+    """Take each counter that is given: what `message_delta` says replaces the estimates of our own `message_start`."""
+    new = from_anthropic(usage)
+    into.input_tokens = new.input_tokens or into.input_tokens
+    into.output_tokens = new.output_tokens or into.output_tokens
+    into.cache_read_tokens = new.cache_read_tokens or into.cache_read_tokens
+    into.cache_write_tokens = new.cache_write_tokens or into.cache_write_tokens
+    into.thinking_tokens = new.thinking_tokens or into.thinking_tokens
+
+
 def _first(source: dict[str, Any], names: Iterable[str]) -> int:
     """Return the first positive count among the named members."""
     for name in names:

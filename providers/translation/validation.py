@@ -1,5 +1,6 @@
 """The checks a Messages API request must pass. All else is translated as well as it can be."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 _ROLES = ("user", "assistant", "system")
@@ -11,6 +12,16 @@ class InvalidRequest(ValueError):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+@dataclass(slots=True)
+class MessagesForm:
+    """A client's request in the inside format, and what of it that format cannot say."""
+
+    body: dict[str, Any]
+    dropped_fields: list[str] = field(default_factory=list)
+    # Not "": what only a target of the client's own wire format can do, as one line.
+    only_relayed: str = ""
 
 
 def validate(body: Any, *, require_max_tokens: bool = True) -> dict[str, Any]:

@@ -1,0 +1,180 @@
+"""Tools of a Chat Completions request -> tools, tool choice and calls of the Messages API."""
+
+import json
+from typing import Any
+
+from providers.translation.arguments import RAW_KEY
+from providers.translation.chat_answer import CUSTOM_INPUT
+from providers.translation.tool_ids import plain_id
+from providers.translation.validation import InvalidRequest
+
+_NO_PARAMETERS = {"type": "object", "properties": {}}
+_CUSTOM_SCHEMA = {
+    "type": "object",
+    "properties": {CUSTOM_INPUT: {"type": "string"}},
+    "required": [CUSTOM_INPUT],
+    "additionalProperties": False,
+}
+
+
+def add_tools(body: dict[str, Any], document: dict[str, Any]) -> None:
+    """Write `tools` and `tool_choice`. `body` has its messages already. Raises `InvalidRequest`."""
+    definitions = document.get("tools")
+    if definitions is not None and not isinstance(definitions, list):
+        raise InvalidRequest("tools: expected an array")
+    tools = [_tool(tool, f"tools[{position}]") for position, tool in enumerate(definitions or ())]
+    functions = document.get("functions")
+    if not tools and functions is not None:
+        if not isinstance(functions, list):
+            raise InvalidRequest("functions: expected an array")
+        tools = [_function(function, f"functions[{position}]") for position, function in enumerate(functions)]
+    choice, allowed = _choice(document)
+    names = {tool["name"] for tool in tools}
+    if choice is not None and choice["type"] == "tool" and choice["name"] not in names:
+        raise InvalidRequest(f"tool_choice: there is no tool {choice['name'][:64]!r} in tools")
+    if allowed is not None:
+        tools = [tool for tool in tools if tool["name"] in allowed]
+    if not tools:
+        # The Messages API refuses calls of tools that are not defined.
+        tools = [{"name": name, "input_schema": dict(_NO_PARAMETERS)} for name in _called(body["messages"])]
+        choice = {"type": "none"} if tools else None
+    if not tools:
+        return
+    body["tools"] = tools
+    if document.get("parallel_tool_calls") is False and (choice is None or choice["type"] != "none"):
+        choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
+    if choice is not None:
+        body["tool_choice"] = choice
+
+
+def call_blocks(message: dict[str, Any], path: str, legacy_id: str) -> list[dict[str, Any]]:
+    """Return the calls of an assistant message as tool_use blocks. Raises `InvalidRequest`.
+
+    A `function_call`, the form before `tool_calls`, has no id of its own and gets `legacy_id`.
+    """
+    blocks = []
+    calls = message.get("tool_calls")
+    if calls is not None and not isinstance(calls, list):
+        raise InvalidRequest(f"{path}.tool_calls: expected an array")
+    for position, call in enumerate(calls or ()):
+        call_path = f"{path}.tool_calls[{position}]"
+        if not isinstance(call, dict):
+            raise InvalidRequest(f"{call_path}: expected an object")
+        call_id = call.get("id")
+        if not isinstance(call_id, str) or not call_id:
+            raise InvalidRequest(f"{call_path}.id: missing required parameter")
+        if call.get("type") == "custom":
+            custom = _named(call.get("custom"), f"{call_path}.custom")
+            name = custom["name"]
+            tool_input = {CUSTOM_INPUT: custom.get("input") if isinstance(custom.get("input"), str) else ""}
+        else:
+            function = _named(call.get("function"), f"{call_path}.function")
+            name = function["name"]
+            tool_input = _input(function.get("arguments"))
+        blocks.append({"type": "tool_use", "id": plain_id(call_id), "name": name, "input": tool_input})
+    if not blocks and message.get("function_call") is not None:
+        function = _named(message["function_call"], f"{path}.function_call")
+        tool_input = _input(function.get("arguments"))
+        blocks.append({"type": "tool_use", "id": legacy_id, "name": function["name"], "input": tool_input})
+    return blocks
+
+
+def _tool(tool: Any, path: str) -> dict[str, Any]:
+    if not isinstance(tool, dict):
+        raise InvalidRequest(f"{path}: expected an object")
+    kind = tool.get("type")
+    if kind == "custom":
+        custom = _named(tool.get("custom"), f"{path}.custom")
+        return _described({"name": custom["name"], "input_schema": _CUSTOM_SCHEMA}, _custom_description(custom))
+    if kind not in ("function", None):
+        raise InvalidRequest(f"{path}.type: expected function or custom")
+    return _function(tool.get("function"), f"{path}.function")
+
+
+def _function(function: Any, path: str) -> dict[str, Any]:
+    function = _named(function, path)
+    parameters = function.get("parameters")
+    if parameters is not None and not isinstance(parameters, dict):
+        raise InvalidRequest(f"{path}.parameters: expected an object")
+    tool = _described(
+        {"name": function["name"], "input_schema": parameters or dict(_NO_PARAMETERS)}, function.get("description")
+    )
+    if function.get("strict") is True:
+        tool["strict"] = True
+    return tool
+
+
+def _described(tool: dict[str, Any], description: Any) -> dict[str, Any]:
+    return {**tool, "description": description} if isinstance(description, str) and description else tool
+
+
+def _custom_description(custom: dict[str, Any]) -> str:
+    """Return what the model is told of a custom tool; a grammar can only be put into words."""
+    lines = [custom["description"]] if isinstance(custom.get("description"), str) else []
+    wanted = custom.get("format")
+    grammar = wanted.get("grammar") if isinstance(wanted, dict) and wanted.get("type") == "grammar" else None
+    if isinstance(grammar, dict) and isinstance(grammar.get("definition"), str):
+        lines.append(f"The input must match this {grammar.get('syntax', '')} grammar:\n{grammar['definition']}")
+    return "\n\n".join(lines)
+
+
+def _choice(document: dict[str, Any]) -> tuple[dict[str, Any] | None, set[str] | None]:
+    """Return the tool choice, and the names that are allowed if the request narrows them."""
+    choice, name = document.get("tool_choice"), "tool_choice"
+    if choice is None:
+        choice, name = document.get("function_call"), "function_call"
+    match choice:
+        case None:
+            return None, None
+        case "auto" | "none":
+            return {"type": choice}, None
+        case "required":
+            return {"type": "any"}, None
+        case {"type": "allowed_tools", "allowed_tools": {"tools": list() as tools, **rest}}:
+            allowed = {_allowed_name(tool) for tool in tools}
+            return {"type": "any" if rest.get("mode") == "required" else "auto"}, allowed
+        case {"type": "function", "function": {"name": str() as wanted}}:
+            return {"type": "tool", "name": wanted}, None
+        case {"type": "custom", "custom": {"name": str() as wanted}}:
+            return {"type": "tool", "name": wanted}, None
+        case {"name": str() as wanted} if name == "function_call":
+            return {"type": "tool", "name": wanted}, None
+    raise InvalidRequest(f"{name}: expected none, auto, required or an object that names a tool")
+
+
+def _allowed_name(tool: Any) -> str:
+    for kind in ("function", "custom"):
+        inner = tool.get(kind) if isinstance(tool, dict) else None
+        if isinstance(inner, dict) and isinstance(inner.get("name"), str):
+            return str(inner["name"])
+    return ""
+
+
+def _named(holder: Any, path: str) -> dict[str, Any]:
+    """Return `holder` if it is an object with a name."""
+    if not isinstance(holder, dict):
+        raise InvalidRequest(f"{path}: expected an object")
+    if not isinstance(holder.get("name"), str) or not holder["name"]:
+        raise InvalidRequest(f"{path}.name: missing required parameter")
+    return holder
+
+
+def _input(arguments: Any) -> dict[str, Any]:
+    """Return a call's arguments as the object that a tool_use takes."""
+    if isinstance(arguments, dict):
+        return arguments
+    if not isinstance(arguments, str) or not arguments.strip():
+        return {}
+    try:
+        # Not orjson: it turns integers beyond 64 bits into floats.
+        parsed = json.loads(arguments)
+    except (ValueError, RecursionError):
+        parsed = None
+    return parsed if isinstance(parsed, dict) else {RAW_KEY: arguments}
+
+
+def _called(messages: list[dict[str, Any]]) -> list[str]:
+    """Return the names of the tools that the conversation has used."""
+    blocks = [block for message in messages for block in message["content"]]
+    names = [block["name"] for block in blocks if block["type"] == "tool_use"]
+    return list(dict.fromkeys(names))
