@@ -8,7 +8,8 @@ from ninja import NinjaAPI
 
 from accounts import ledger_thread
 from accounts.errors import LedgerUnavailable
-from gateway import errors, model_list, pipeline
+from gateway import errors, front_ends, model_list, pipeline
+from gateway.incoming import headers_of
 
 api = NinjaAPI(title="Wolfgate", version="1", docs_url=None, openapi_url=None, urls_namespace="api")
 
@@ -18,7 +19,12 @@ PREFIXES = ("/", "/v1/", "/v1/v1/", "/api/v1/claude-code/", "/api/v1/claude-code
 
 async def messages(request: HttpRequest) -> HttpResponseBase:
     assert isinstance(request, ASGIRequest)
-    return await pipeline.messages(request)
+    return await pipeline.answer(request, front_ends.MESSAGES)
+
+
+async def chat_completions(request: HttpRequest) -> HttpResponseBase:
+    assert isinstance(request, ASGIRequest)
+    return await pipeline.answer(request, front_ends.CHAT)
 
 
 async def count_tokens(request: HttpRequest) -> HttpResponse:
@@ -33,7 +39,7 @@ async def models(request: HttpRequest) -> HttpResponse:
 
 async def model(request: HttpRequest, model_id: str) -> HttpResponse:
     assert isinstance(request, ASGIRequest)
-    return model_list.one(await pipeline.identify(request), model_id)
+    return model_list.one(request, await pipeline.identify(request), model_id)
 
 
 async def hello(request: HttpRequest) -> HttpResponse:
@@ -43,6 +49,7 @@ async def hello(request: HttpRequest) -> HttpResponse:
 for prefix in PREFIXES:
     api.post(f"{prefix}messages")(messages)
     api.post(f"{prefix}messages/count_tokens")(count_tokens)
+    api.post(f"{prefix}chat/completions")(chat_completions)
     api.get(f"{prefix}models")(models)
     api.get(f"{prefix}models/{{path:model_id}}")(model)
 for path in ("/api/hello", "/api/v1/claude-code/api/hello", "/api/v1/claude-code", "/api/v1/claude-code/"):
@@ -72,7 +79,8 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 @api.exception_handler(Exception)
 def failed(request: HttpRequest, error: Any) -> HttpResponse:
     """Answer any exception in the caller's wire format; one that has no answer of its own is logged."""
+    assert isinstance(request, ASGIRequest)
     request_id = getattr(request, "request_id", "req_none")
     if errors.api_error(error).status == 500 and not isinstance(error, errors.ApiError):
         errors.logger.error("unexpected error", exc_info=error)
-    return errors.response(error, request_id)
+    return errors.response(error, request_id, front_ends.wire_format_of(request.path, headers_of(request)))

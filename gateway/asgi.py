@@ -25,7 +25,8 @@ from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpRe
 from django.urls import set_urlconf
 
 from accounts import ledger_thread
-from gateway import capture, errors, pipeline
+from gateway import capture, errors, front_ends, pipeline
+from gateway.incoming import header_map
 from providers.clients import http
 
 logger = logging.getLogger(__name__)
@@ -35,12 +36,12 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 _API_PREFIXES = ("/v1/", "/api/", "/healthz", "/readyz")
-_API_PATHS = frozenset({"/", "/messages", "/models", "/messages/count_tokens"})
+_API_PATHS = frozenset({"/", "/messages", "/messages/count_tokens", "/models", "/chat/completions", "/responses"})
 
 
 def is_api(path: str) -> bool:
     """Return whether `path` belongs to the API handler."""
-    return path.startswith(_API_PREFIXES) or path in _API_PATHS
+    return path.startswith(_API_PREFIXES) or path in _API_PATHS or path.startswith("/models/")
 
 
 class ClientGone(Exception):
@@ -62,7 +63,7 @@ class ApiHandler(ASGIHandler):
         except ClientGone:
             return
         except errors.RequestTooLarge as error:
-            await _send_plain(send, errors.response(error, "req_none"))
+            await _send_plain(send, errors.response(error, "req_none", _wire_format(scope)))
             return
         request = ASGIRequest(scope, BytesIO(data))
         request._body = data
@@ -136,12 +137,16 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
+def _wire_format(scope: Mapping[str, Any]) -> str:
+    return front_ends.wire_format_of(scope["path"], header_map(scope["headers"]))
+
+
 def _unknown(request: ASGIRequest, status: int) -> HttpResponse:
     if status == 405:
         error = errors.ApiError(405, "invalid_request_error", f"{request.method} is not allowed on {request.path}.")
     else:
         error = errors.ApiError(404, "not_found_error", f"There is nothing at {request.path}.")
-    return errors.response(error, "req_none")
+    return errors.response(error, "req_none", _wire_format(request.scope))
 
 
 def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:

@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from accounts.errors import KeyInvalid, LedgerUnavailable, QuotaExceeded, TooManyCalls
 from providers import wire_json
 from providers.errors import ErrorKind, UpstreamError
+from providers.translation.openai_errors import error_object
 from providers.translation.request import InvalidRequest
 from routing.select import ModelNotAllowed, NoTarget, PromptTooLong
 
@@ -55,16 +56,8 @@ _UPSTREAM: dict[ErrorKind, tuple[int, str, bool]] = {
     ErrorKind.BAD_RESPONSE: (502, "api_error", True),
 }
 
-# OpenAI clients know other names for the same things; 529 is not a status they know.
-_OPENAI_TYPES = {
-    "authentication_error": "authentication_error",
-    "permission_error": "permission_error",
-    "billing_error": "insufficient_quota",
-    "rate_limit_error": "rate_limit_exceeded",
-    "invalid_request_error": "invalid_request_error",
-    "request_too_large": "invalid_request_error",
-    "not_found_error": "invalid_request_error",
-}
+# An OpenAI-wire upstream's own words about these concern the gateway's account, or nobody but the gateway.
+_NOT_QUOTED = frozenset(kind for kind, (_status, error_type, _retry) in _UPSTREAM.items() if error_type == "api_error")
 
 
 def api_error(error: Exception) -> ApiError:
@@ -118,9 +111,8 @@ def _overflow(error: UpstreamError, message: str) -> str:
 
 def body(error: ApiError, request_id: str, wire_format: str = "anthropic") -> dict[str, Any]:
     """Return the error object in the client's wire format."""
-    if wire_format == "openai":
-        kind = _OPENAI_TYPES.get(error.error_type, "server_error")
-        return {"error": {"message": error.message, "type": kind, "param": None, "code": error.error_type}}
+    if wire_format != "anthropic":
+        return error_object(error.error_type, error.message)
     return {
         "type": "error",
         "error": {"type": error.error_type, "message": error.message},
@@ -134,16 +126,30 @@ def event(error: ApiError, request_id: str) -> bytes:
 
 
 def response(error: Exception, request_id: str, wire_format: str = "anthropic") -> HttpResponse:
-    """Return the HTTP answer to `error`. An Anthropic upstream's own error body is relayed as it came."""
-    if isinstance(error, UpstreamError) and error.body is not None and error.status not in (401, 403):
-        relayed = HttpResponse(error.body, status=error.status or 502, headers=dict(error.headers))
-        relayed.headers.setdefault("request-id", request_id)
-        return relayed
+    """Return the HTTP answer to `error`.
+
+    An upstream's own error body is relayed as it came to a client of the same wire format; with the status of the
+    table to an OpenAI client.
+    """
     answer = api_error(error)
-    status = 503 if wire_format == "openai" and answer.status == 529 else answer.status
+    content = wire_json.encode(body(answer, request_id, wire_format))
+    if isinstance(error, UpstreamError) and error.body is not None and error.body_format == wire_format:
+        if wire_format == "anthropic" and error.status not in (401, 403):
+            relayed = HttpResponse(error.body, status=error.status or 502, headers=dict(error.headers))
+            relayed.headers.setdefault("request-id", request_id)
+            return relayed
+        if wire_format == "openai" and error.kind not in _NOT_QUOTED:
+            content = error.body
+    # 529 is not a status that OpenAI's clients know.
+    status = 503 if wire_format != "anthropic" and answer.status == 529 else answer.status
     return HttpResponse(
-        wire_json.encode(body(answer, request_id, wire_format)),
+        content,
         status=status,
         content_type="application/json",
-        headers={"request-id": request_id, **answer.headers},
+        headers={**id_headers(request_id, wire_format), **answer.headers},
     )
+
+
+def id_headers(request_id: str, wire_format: str) -> dict[str, str]:
+    """Return the header in which clients of `wire_format` look for the id of their request."""
+    return {"request-id": request_id} if wire_format == "anthropic" else {"x-request-id": request_id}

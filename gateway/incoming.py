@@ -1,13 +1,13 @@
-"""A request of the Messages API as it came, parsed as far as the gateway needs."""
+"""A model call as it came, parsed as far as the gateway needs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 
 from providers import wire_json
-from providers.translation.request import InvalidRequest, validate
+from providers.translation.validation import InvalidRequest, MessagesForm
 
 
 def credentials(headers: Mapping[str, str]) -> tuple[str, ...]:
@@ -28,10 +28,16 @@ class Received:
 
     headers: dict[str, str]  # lower-cased names
     raw: bytes
-    body: dict[str, Any]
+    form: MessagesForm
+    client_body: dict[str, Any]  # as the client sent it; the same object as `body` for Messages
     secrets: tuple[str, ...] = field(repr=False)
     query: str = ""
     path: str = ""
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The request in Messages form."""
+        return self.form.body
 
     def session_id(self) -> str:
         """Return the client's session, from its header or from `metadata.user_id`, a JSON string; "" if it has none."""
@@ -50,12 +56,17 @@ class Received:
         return found if isinstance(found, str) else ""
 
 
+def header_map(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the headers of an ASGI scope by lower-cased name."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+
+
 def headers_of(request: ASGIRequest) -> dict[str, str]:
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.scope["headers"]}
+    return header_map(request.scope["headers"])
 
 
-def read(request: ASGIRequest, *, require_max_tokens: bool) -> Received:
-    """Return the request. Raises `InvalidRequest`."""
+def read(request: ASGIRequest, to_form: Callable[[Any], MessagesForm]) -> Received:
+    """Return the request, brought into Messages form by `to_form`. Raises `InvalidRequest`."""
     try:
         document = wire_json.decode(request.body)
     except ValueError as error:
@@ -64,7 +75,8 @@ def read(request: ASGIRequest, *, require_max_tokens: bool) -> Received:
     return Received(
         headers,
         request.body,
-        validate(document, require_max_tokens=require_max_tokens),
+        to_form(document),
+        document,
         credentials(headers),
         request.scope.get("query_string", b"").decode("latin-1"),
         request.path,

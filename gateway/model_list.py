@@ -1,4 +1,4 @@
-"""`GET /v1/models`: what a key may ask for, in the Messages API's list shape."""
+"""`GET /v1/models`: what a key may ask for, in the list shape of the client's own API."""
 
 from fnmatch import fnmatchcase
 from typing import Any
@@ -8,10 +8,13 @@ from django.http import HttpResponse
 
 from accounts.ledger_items import Admitted
 from gateway.errors import ApiError
+from gateway.front_ends import wire_format_of
+from gateway.incoming import headers_of
 from providers import wire_json
 
 # The list has no date of its own to give, and clients demand one.
 _CREATED_AT = "2025-01-01T00:00:00Z"
+_CREATED = 1735689600  # the same, in seconds
 
 
 def _entries(caller: Admitted) -> list[dict[str, Any]]:
@@ -33,9 +36,24 @@ def _entries(caller: Admitted) -> list[dict[str, Any]]:
     return entries
 
 
+def _is_openai(request: ASGIRequest) -> bool:
+    return wire_format_of(request.path, headers_of(request)) == "openai"
+
+
+def _openai_entry(entry: dict[str, Any]) -> dict[str, Any]:
+    owner = entry["id"].partition("/")[0] if "/" in entry["id"] else "wolfgate"
+    return {"id": entry["id"], "object": "model", "created": _CREATED, "owned_by": owner}
+
+
 def listing(request: ASGIRequest, caller: Admitted) -> HttpResponse:
-    """Return a page of the list: `limit` (1 to 1000, default 1000), `after_id`, `before_id`."""
+    """Return the list: to OpenAI's clients as a whole, to Anthropic's a page of it.
+
+    A page is set by `limit` (1 to 1000, default 1000), `after_id`, `before_id`.
+    """
     entries = _entries(caller)
+    if _is_openai(request):
+        whole = {"object": "list", "data": [_openai_entry(entry) for entry in entries]}
+        return HttpResponse(wire_json.encode(whole), content_type="application/json")
     ids = [entry["id"] for entry in entries]
     after, before = request.GET.get("after_id"), request.GET.get("before_id")
     if after in ids:
@@ -54,9 +72,10 @@ def listing(request: ASGIRequest, caller: Admitted) -> HttpResponse:
     return HttpResponse(wire_json.encode(body), content_type="application/json")
 
 
-def one(caller: Admitted, model_id: str) -> HttpResponse:
+def one(request: ASGIRequest, caller: Admitted, model_id: str) -> HttpResponse:
     """Return one entry. Raises `ApiError` 404."""
     for entry in _entries(caller):
         if entry["id"] == model_id:
-            return HttpResponse(wire_json.encode(entry), content_type="application/json")
+            answer = _openai_entry(entry) if _is_openai(request) else entry
+            return HttpResponse(wire_json.encode(answer), content_type="application/json")
     raise ApiError(404, "not_found_error", f"There is no model {model_id} for this key.")

@@ -49,7 +49,7 @@ class Progress:
 
     def response_headers(self) -> dict[str, str]:
         """Return the headers of the answer, as far as they are known."""
-        headers = {"request-id": self.request_id}
+        headers = errors.id_headers(self.request_id, self.upstream_call.wire_format)
         if self.opened is not None:
             headers.update(self.opened.answer.headers)
             headers["x-gateway-model"] = self.opened.target.name

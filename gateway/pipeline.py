@@ -1,6 +1,6 @@
 """The way of a call, from request to answer. The only file that knows the order of its steps.
 
-read    body -> Messages request, validated
+read    body -> Messages request, validated; the client may speak another format (gateway.front_ends)
 admit   ledger: key -> caller, configuration, quota reservation, running row
 select  snapshot + request -> candidates with reasons
 open    fallback: ask candidates until one yields its first event
@@ -22,7 +22,8 @@ from accounts import ledger_thread
 from accounts.ids import new_call_id
 from accounts.keys import digest
 from accounts.ledger_items import Admission, Admitted
-from gateway import capture, errors, outcome, safety
+from gateway import capture, errors, front_ends, outcome, safety
+from gateway.front_ends import FrontEnd
 from gateway.incoming import Received, credentials, headers_of, read
 from gateway.log_context import request_id as log_request_id
 from gateway.outcome import Progress
@@ -31,9 +32,8 @@ from providers import calibration, wire_json
 from providers.clients.base import Recording, UpstreamCall
 from providers.errors import UpstreamError
 from providers.translation import tokens
-from providers.translation.events import PING
-from providers.translation.request import InvalidRequest
 from providers.translation.usage import Usage
+from providers.translation.validation import InvalidRequest, MessagesForm, validate, whole_number
 from routing.fallback import Cooldowns, open_first
 from routing.select import Decision, ModelNotAllowed, NoTarget, PromptTooLong, select
 
@@ -64,7 +64,7 @@ async def identify(request: ASGIRequest) -> Admitted:
 async def count_tokens(request: ASGIRequest) -> HttpResponse:
     """Answer a token count by estimate, calibrated to the model that would answer. Never blocked by a quota."""
     admitted = await identify(request)
-    received = read(request, require_max_tokens=False)
+    received = read(request, lambda document: MessagesForm(validate(document, require_max_tokens=False)))
     try:
         decision = select(admitted.snapshot, admitted.policy, received.body["model"], allowed=admitted.allowed_models)
         factor = calibration.ratio(decision.candidates[0])
@@ -79,14 +79,14 @@ async def count_tokens(request: ASGIRequest) -> HttpResponse:
     )
 
 
-async def messages(request: ASGIRequest) -> HttpResponseBase:
-    """Answer one call of the Messages API. Raises what `gateway.errors` has an answer for."""
+async def answer(request: ASGIRequest, front_end: FrontEnd) -> HttpResponseBase:
+    """Answer one call of a client that speaks as `front_end` says. Raises what `gateway.errors` has an answer for."""
     begin = time.monotonic()
     call_id = new_call_id()
     request_id = f"req_{call_id.hex}"
     log_request_id.set(request_id)
     request.request_id = request_id  # type: ignore[attr-defined]
-    received = await _read(request)
+    received = await _read(request, front_end)
     body = received.body
     estimate = tokens.rough_estimate(body)
     session_id = received.session_id()
@@ -96,15 +96,17 @@ async def messages(request: ASGIRequest) -> HttpResponseBase:
             digests=tuple(digest(secret) for secret in received.secrets),
             books=True,
             requested_model=body["model"],
+            wire_format=front_end.wire_format,
             streamed=body.get("stream") is True,
             input_tokens_estimate=estimate,
-            max_output_tokens=int(body["max_tokens"]),
+            max_output_tokens=whole_number(body.get("max_tokens")),
             session_id=session_id,
             agent_id=received.headers.get("x-claude-code-agent-id", ""),
             user_agent=received.headers.get("user-agent", ""),
             request_bytes=len(received.raw),
         )
     )
+    is_native = front_end.new_encoder is None
     upstream_call = UpstreamCall(
         body=body,
         raw=received.raw,
@@ -113,10 +115,16 @@ async def messages(request: ASGIRequest) -> HttpResponseBase:
         message_id=_message_id(),
         input_tokens_estimate=estimate,
         session_id=session_id,
-        query=received.query,
-        headers=received.headers,
+        # What an OpenAI client says about itself means nothing to an Anthropic upstream.
+        query=received.query if is_native else "",
+        headers=received.headers if is_native else {},
+        wire_format=front_end.wire_format,
+        client_body=received.client_body,
+        dropped_fields=tuple(received.form.dropped_fields),
+        only_relayed=received.form.only_relayed,
+        new_encoder=front_end.new_encoder,
     )
-    return await _Call(Progress(received, admitted, request_id, upstream_call, begin)).answer()
+    return await _Call(Progress(received, admitted, request_id, upstream_call, begin), front_end.ping).answer()
 
 
 async def cancel_calls() -> None:
@@ -127,9 +135,9 @@ async def cancel_calls() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _read(request: ASGIRequest) -> Received:
+async def _read(request: ASGIRequest, front_end: FrontEnd) -> Received:
     try:
-        return read(request, require_max_tokens=True)
+        return read(request, front_end.read)
     except InvalidRequest:
         # A stranger learns about the key, not about the body.
         await identify(request)
@@ -158,8 +166,9 @@ def _keep(task: "asyncio.Task[None]") -> None:
 class _Call:
     """An admitted call: select here, then a producer task that opens, relays and settles while the response drains."""
 
-    def __init__(self, known: Progress) -> None:
+    def __init__(self, known: Progress, ping: bytes) -> None:
         self._known = known
+        self._ping = ping
         self._settings = known.admitted.snapshot.settings
         self._cooldowns = _cooldowns if self._settings.cooldown_enabled else None
         self._streamed = known.upstream_call.streamed
@@ -190,13 +199,14 @@ class _Call:
             if self._ready.done():
                 self._ready.result()
             else:
-                await self._outbox.put(PING)
+                await self._outbox.put(self._ping)
         except BaseException:
             self._closed(producer)
             raise
         if self._streamed:
             return EventStream(
                 self._outbox,
+                ping=self._ping,
                 ping_interval_s=self._settings.ping_interval_s,
                 headers=self._known.response_headers(),
                 on_sent=self._known.count_sent,
@@ -303,7 +313,16 @@ class _Call:
             self._ready.exception()
         if self._known.opened is not None and self._streamed:
             await self._outbox.put(self._known.opened.answer.interrupted())
-        await self._outbox.put(errors.event(errors.api_error(error), self._known.request_id))
+        await self._outbox.put(self._error_event(error))
+
+    def _error_event(self, error: Exception) -> bytes:
+        known, answered = self._known, errors.api_error(error)
+        if known.upstream_call.new_encoder is None:
+            return errors.event(answered, known.request_id)
+        answer = known.opened.answer if known.opened else None
+        return front_ends.error_event(
+            known.upstream_call, answer, answered.error_type, answered.message, known.request_id
+        )
 
     def _set_ready(self) -> None:
         if not self._ready.done():

@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Callable
 
 from django.http import StreamingHttpResponse
 
-from providers.translation.events import PING
-
 # What may wait for a slow client before the upstream is read no further.
 HIGH_WATER_BYTES = 256 * 1024
 
@@ -69,6 +67,7 @@ class EventStream(StreamingHttpResponse):
         self,
         outbox: Outbox,
         *,
+        ping: bytes,
         ping_interval_s: float,
         headers: dict[str, str],
         on_sent: Callable[[bytes], None],
@@ -76,7 +75,7 @@ class EventStream(StreamingHttpResponse):
     ) -> None:
         self._on_close = on_close
         super().__init__(
-            _drain(outbox, ping_interval_s, on_sent),
+            _drain(outbox, ping, ping_interval_s, on_sent),
             content_type="text/event-stream; charset=utf-8",
             headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **headers},
         )
@@ -87,9 +86,11 @@ class EventStream(StreamingHttpResponse):
         self._on_close()
 
 
-async def _drain(outbox: Outbox, ping_interval_s: float, on_sent: Callable[[bytes], None]) -> AsyncIterator[bytes]:
+async def _drain(
+    outbox: Outbox, ping: bytes, ping_interval_s: float, on_sent: Callable[[bytes], None]
+) -> AsyncIterator[bytes]:
     while (part := await outbox.get(ping_interval_s)) is not None:
         # Pings keep the client (300 s of silence) and proxies (often 60 s) from giving up.
-        part = part or PING
+        part = part or ping
         on_sent(part)
         yield part

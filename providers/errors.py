@@ -83,8 +83,9 @@ class UpstreamError(Exception):
     retry_after_s: float | None = None
     provider: str = ""
     request_id: str = ""
-    # The verbatim answer, for an Anthropic-wire upstream whose errors are relayed unmodified.
+    # The verbatim answer, for a client that speaks the upstream's wire format.
     body: bytes | None = None
+    body_format: str = "anthropic"
     headers: tuple[tuple[str, str], ...] = ()
     # Of context_too_long: what the upstream said of the prompt and its limit, in tokens.
     prompt_tokens: int | None = None

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from providers.clients import client_for
+from providers.clients import open_answer
 from providers.clients.base import Answer, UpstreamCall
 from providers.errors import ErrorKind, UpstreamError
 from providers.target import Secret, Target
@@ -150,7 +150,7 @@ async def open_first(
 
 
 async def _open(target: Target, secret: Secret | None, call: UpstreamCall) -> Opened:
-    answer = await client_for(target).open(target, secret, call)
+    answer = await open_answer(target, secret, call)
     opened = Opened(answer, target, secret.name if secret else "")
     if not call.streamed:
         try:

@@ -1,9 +1,11 @@
 """One client per wire format; what differs otherwise between platforms is data (providers/presets.py)."""
 
 from providers.clients.anthropic import AnthropicClient
-from providers.clients.base import Client
+from providers.clients.base import Answer, Client, UpstreamCall
+from providers.clients.front_end import FrontEndAnswer
 from providers.clients.openai import OpenAIClient
-from providers.target import Target
+from providers.errors import ErrorKind, UpstreamError
+from providers.target import Secret, Target
 
 _CLIENTS: dict[str, Client] = {"openai": OpenAIClient(), "anthropic": AnthropicClient()}
 
@@ -11,3 +13,13 @@ _CLIENTS: dict[str, Client] = {"openai": OpenAIClient(), "anthropic": AnthropicC
 def client_for(target: Target) -> Client:
     """Return the client that speaks the target's wire format."""
     return _CLIENTS[target.wire_format]
+
+
+async def open_answer(target: Target, secret: Secret | None, call: UpstreamCall) -> Answer:
+    """Ask `target` and return its answer in the client's wire format; see `Client.open`."""
+    if call.new_encoder is None:
+        return await client_for(target).open(target, secret, call)
+    if call.only_relayed:
+        raise UpstreamError(ErrorKind.UNSUPPORTED_FEATURE, call.only_relayed, status=400, provider=target.provider_name)
+    answer = await client_for(target).open(target, secret, call)
+    return FrontEndAnswer(answer, call.new_encoder(call), call.dropped_fields)

@@ -19,6 +19,7 @@ from providers.errors import ErrorKind, UpstreamError, classify, classify_payloa
 from providers.presets import endpoint
 from providers.target import Secret, Target
 from providers.translation.events import MessageBuilder
+from providers.translation.native_request import NativeOptions, to_native
 from providers.translation.usage import Usage, from_anthropic, merge_anthropic
 
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
@@ -40,7 +41,9 @@ class AnthropicClient:
         """Ask `target` in the client's own words; see `providers.clients.base.Client`. Raises `UpstreamError`."""
         url = endpoint(target.base_url, "anthropic", "/messages") + (f"?{call.query}" if call.query else "")
         content = call.raw
-        if call.body.get("model") != target.model_id:
+        if call.new_encoder is not None:
+            content = wire_json.encode(to_native(call.body, _native_options(target)))
+        elif call.body.get("model") != target.model_id:
             content = replace_model(call.raw, call.body, target.model_id)
         headers = request_headers(target, secret, call)
         now = asyncio.get_running_loop().time()
@@ -366,6 +369,10 @@ async def _error_of(stream: UpstreamStream, target: Target, secret: Secret | Non
         error.body = body
         error.headers = (("content-type", "application/json"), *relayed_headers(stream.headers))
     return error
+
+
+def _native_options(target: Target) -> NativeOptions:
+    return NativeOptions(target.model_id, target.max_output_tokens, target.capabilities, target.dialect.sampling)
 
 
 def _text_or_none(value: Any) -> str | None:

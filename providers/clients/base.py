@@ -1,11 +1,11 @@
 """The protocol of an upstream client: `open` a target, get an `Answer` whose first event has already arrived."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from providers.target import Secret, Target
-from providers.translation.events import ToolUse
+from providers.translation.events import Event, ToolUse
 from providers.translation.usage import Usage
 
 
@@ -41,12 +41,30 @@ class Recording:
             self.response_body += data
 
 
+class AnswerEncoder(Protocol):
+    """Writes one answer in a client's own format. It keeps the state of a stream: one encoder per answer."""
+
+    ping: bytes  # bridges silence
+
+    def feed(self, events: Iterable[Event]) -> bytes:
+        """Return what the client gets for `events`; the closing bytes come with `message_delta`, `message_stop`."""
+        ...
+
+    def message(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return a whole message as the answer to a client that asked for no stream."""
+        ...
+
+    def error(self, error_type: str, message: str, request_id: str) -> bytes:
+        """Return what ends a broken stream. `error_type` is a type of the Messages API."""
+        ...
+
+
 @dataclass(slots=True)
 class UpstreamCall:
     """What the client asked for, in Anthropic Messages form, with the ids that the answer will carry."""
 
     body: dict[str, Any]  # decoded; never changed by a client, which copies what it alters
-    raw: bytes  # the same as received
+    raw: bytes  # the client's own body as received
     streamed: bool  # the client asked for a stream
     requested_model: str  # the answer's `model`
     message_id: str  # "msg_" + 24 characters
@@ -56,6 +74,13 @@ class UpstreamCall:
     # The client's own headers, lower-cased names; an Anthropic-wire client forwards a part of them.
     headers: Mapping[str, str] = field(default_factory=dict)
     recording: Recording | None = None
+    wire_format: str = "anthropic"  # what the client speaks: "anthropic", "openai", "responses"
+    client_body: Mapping[str, Any] = field(default_factory=dict)  # `raw` decoded, where that is another than `body`
+    dropped_fields: tuple[str, ...] = ()  # of `client_body`: what `body` cannot say
+    # Not "": what only a target that speaks the client's wire format can do.
+    only_relayed: str = ""
+    # Makes the encoder of one answer; None for clients that speak Messages.
+    new_encoder: Callable[["UpstreamCall"], AnswerEncoder] | None = None
 
 
 class Answer(Protocol):

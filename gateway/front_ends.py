@@ -1,0 +1,60 @@
+"""The wire formats that clients speak: one row each. Inside, all is Anthropic Messages."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from providers.clients.base import Answer, AnswerEncoder, UpstreamCall
+from providers.clients.front_end import FrontEndAnswer
+from providers.translation import chat_answer, events
+from providers.translation.chat_request import from_chat
+from providers.translation.validation import MessagesForm, validate
+
+
+@dataclass(frozen=True, slots=True)
+class FrontEnd:
+    """One client wire format: how its requests are read and how answers are written in it."""
+
+    wire_format: str  # a CallRecord.wire_format value
+    path: str  # the end of its calls' paths
+    read: Callable[[Any], MessagesForm]  # decoded body -> Messages form; raises InvalidRequest
+    ping: bytes
+    new_encoder: Callable[[UpstreamCall], AnswerEncoder] | None = None  # None: the inside format goes out as it is
+
+
+def _chat_encoder(call: UpstreamCall) -> AnswerEncoder:
+    return chat_answer.ChatEncoder(
+        call.client_body, message_id=call.message_id, model=call.requested_model, created=int(time.time())
+    )
+
+
+MESSAGES = FrontEnd("anthropic", "/messages", lambda document: MessagesForm(validate(document)), events.PING)
+CHAT = FrontEnd("openai", "/chat/completions", from_chat, chat_answer.PING, _chat_encoder)
+_FRONT_ENDS = (CHAT, MESSAGES)
+
+
+def wire_format_of(path: str, headers: Mapping[str, str]) -> str:
+    """Return the format in which a client that asks for `path` expects an error, and the list of models.
+
+    Where the path does not tell, the headers do: only Anthropic's clients send `anthropic-version` or `x-api-key`.
+    """
+    path = path.rstrip("/")
+    for front_end in _FRONT_ENDS:
+        if path.endswith(front_end.path):
+            return front_end.wire_format
+    if path.endswith("/models") or "/models/" in path:
+        is_anthropic = "anthropic-version" in headers or "x-api-key" in headers
+        return "anthropic" if is_anthropic else "openai"
+    return "anthropic"
+
+
+def error_event(call: UpstreamCall, answer: Answer | None, error_type: str, message: str, request_id: str) -> bytes:
+    """Return what ends a broken stream of a client that does not speak Messages.
+
+    The encoder that wrote the stream so far writes it; nothing written yet, and a relayed stream, need no state.
+    """
+    if isinstance(answer, FrontEndAnswer):
+        return answer.encoder.error(error_type, message, request_id)
+    assert call.new_encoder is not None
+    return call.new_encoder(call).error(error_type, message, request_id)
