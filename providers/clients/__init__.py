@@ -4,10 +4,12 @@ from providers.clients.anthropic import AnthropicClient
 from providers.clients.base import Answer, Client, UpstreamCall
 from providers.clients.front_end import FrontEndAnswer
 from providers.clients.openai import OpenAIClient
+from providers.clients.openai_relay import OpenAIRelay
 from providers.errors import ErrorKind, UpstreamError
 from providers.target import Secret, Target
 
 _CLIENTS: dict[str, Client] = {"openai": OpenAIClient(), "anthropic": AnthropicClient()}
+_OPENAI_RELAY = OpenAIRelay()
 
 
 def client_for(target: Target) -> Client:
@@ -19,7 +21,9 @@ async def open_answer(target: Target, secret: Secret | None, call: UpstreamCall)
     """Ask `target` and return its answer in the client's wire format; see `Client.open`."""
     if call.new_encoder is None:
         return await client_for(target).open(target, secret, call)
+    if call.wire_format == "openai" and target.wire_format == "openai":
+        return await _OPENAI_RELAY.open(target, secret, call)
     if call.only_relayed:
-        raise UpstreamError(ErrorKind.UNSUPPORTED_FEATURE, call.only_relayed, status=400, provider=target.provider_name)
+        raise UpstreamError(ErrorKind.UNSUPPORTED_FEATURE, call.only_relayed, status=400)
     answer = await client_for(target).open(target, secret, call)
     return FrontEndAnswer(answer, call.new_encoder(call), call.dropped_fields)

@@ -52,9 +52,9 @@ def _block(part: Any, path: str, form: MessagesForm) -> dict[str, Any] | None:
         case "file":
             block = _file(part.get("file"), path, form)
         case "input_audio":
-            form.only_relayed = form.only_relayed or f"{path}: this model takes no audio"
+            form.needs_relay(f"{path}: this model takes no audio")
         case str() as kind:
-            form.only_relayed = form.only_relayed or f"{path}.type: this model takes no {kind[:50]}"
+            form.needs_relay(f"{path}.type: this model takes no {kind[:50]}")
         case _:
             raise InvalidRequest(f"{path}.type: missing required parameter")
     mark = part.get("prompt_cache_breakpoint") or part.get("cache_control")
@@ -87,7 +87,7 @@ def _file(file: Any, path: str, form: MessagesForm) -> dict[str, Any] | None:
     data = file.get("file_data")
     if not isinstance(data, str) or not data:
         # An id is known to the platform that gave it out, and to no other.
-        form.only_relayed = form.only_relayed or f"{path}.file: this model takes files as file_data only"
+        form.needs_relay(f"{path}.file: this model takes files as file_data only")
         return None
     block: dict[str, Any] = {"type": "document"}
     if data.startswith(("http://", "https://")):

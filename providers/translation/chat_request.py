@@ -34,7 +34,7 @@ def from_chat(document: Any) -> MessagesForm:
     form = MessagesForm({"model": model}, [name for name in document if name not in _TRANSLATED])
     _add_messages(form, document.get("messages"))
     _add_limits(form, document)
-    add_tools(form.body, document)
+    add_tools(form, document)
     _add_format(form, document)
     _add_thinking(form, document)
     _add_identity(form, document)
@@ -58,6 +58,8 @@ def _add_messages(form: MessagesForm, messages: Any) -> None:
         if not isinstance(message, dict):
             raise InvalidRequest(f"{path}: expected an object")
         match message.get("role"):
+            case "system" | "developer" | "user" if message.get("content") is None:
+                raise InvalidRequest(f"{path}.content: missing required parameter")
             case "system" | "developer":
                 blocks = content_blocks(message.get("content"), path, form)
                 texts = [block for block in blocks if block["type"] == "text"]
@@ -141,7 +143,7 @@ def _add_limits(form: MessagesForm, document: dict[str, Any]) -> None:
     if choices is not None and choices != 1:
         if not whole_number(choices):
             raise InvalidRequest("n: expected an integer of at least 1")
-        form.only_relayed = "n: this model gives one choice only"
+        form.needs_relay("n: this model gives one choice only")
     stop = document.get("stop")
     sequences = [stop] if isinstance(stop, str) else stop
     if sequences is not None:
@@ -153,9 +155,12 @@ def _add_limits(form: MessagesForm, document: dict[str, Any]) -> None:
         value = document.get(name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
-            raise InvalidRequest(f"{name}: expected a number from 0 to {highest}")
-        body[name] = value
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InvalidRequest(f"{name}: expected a number")
+        if 0 <= value <= highest:
+            body[name] = value
+        else:
+            form.needs_relay(f"{name}: expected a number from 0 to {highest}")
     if document.get("top_k") is not None:
         body["top_k"] = document["top_k"]
 
@@ -176,7 +181,7 @@ def _add_format(form: MessagesForm, document: dict[str, Any]) -> None:
     if kind in ("json_object", "json_schema"):
         form.body.setdefault("system", []).append({"type": "text", "text": _JSON_OBJECT})
     elif kind != "text":
-        raise InvalidRequest("response_format.type: expected text, json_object or json_schema")
+        form.needs_relay("response_format.type: expected text, json_object or json_schema")
 
 
 def _add_thinking(form: MessagesForm, document: dict[str, Any]) -> None:
@@ -187,7 +192,8 @@ def _add_thinking(form: MessagesForm, document: dict[str, Any]) -> None:
         form.body["thinking"] = {"type": "disabled"}
         return
     if not isinstance(effort, str) or effort not in _EFFORTS:
-        raise InvalidRequest(f"reasoning_effort: expected none or one of {', '.join(_EFFORTS)}")
+        form.needs_relay(f"reasoning_effort: expected none or one of {', '.join(_EFFORTS)}")
+        return
     form.body["thinking"] = {"type": "adaptive"}
     form.body.setdefault("output_config", {})["effort"] = _EFFORTS[effort]
 

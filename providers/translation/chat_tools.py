@@ -6,7 +6,7 @@ from typing import Any
 from providers.translation.arguments import RAW_KEY
 from providers.translation.chat_answer import CUSTOM_INPUT
 from providers.translation.tool_ids import plain_id
-from providers.translation.validation import InvalidRequest
+from providers.translation.validation import InvalidRequest, MessagesForm
 
 _NO_PARAMETERS = {"type": "object", "properties": {}}
 _CUSTOM_SCHEMA = {
@@ -17,34 +17,25 @@ _CUSTOM_SCHEMA = {
 }
 
 
-def add_tools(body: dict[str, Any], document: dict[str, Any]) -> None:
-    """Write `tools` and `tool_choice`. `body` has its messages already. Raises `InvalidRequest`."""
-    definitions = document.get("tools")
-    if definitions is not None and not isinstance(definitions, list):
-        raise InvalidRequest("tools: expected an array")
-    tools = [_tool(tool, f"tools[{position}]") for position, tool in enumerate(definitions or ())]
-    functions = document.get("functions")
-    if not tools and functions is not None:
-        if not isinstance(functions, list):
-            raise InvalidRequest("functions: expected an array")
-        tools = [_function(function, f"functions[{position}]") for position, function in enumerate(functions)]
-    choice, allowed = _choice(document)
-    names = {tool["name"] for tool in tools}
-    if choice is not None and choice["type"] == "tool" and choice["name"] not in names:
+def add_tools(form: MessagesForm, document: dict[str, Any]) -> None:
+    """Write `tools` and `tool_choice`; the messages are there already. Raises `InvalidRequest`."""
+    tools = _tools(form, document)
+    choice, allowed = _choice(form, document)
+    if choice is not None and choice["type"] == "tool" and all(tool["name"] != choice["name"] for tool in tools):
         raise InvalidRequest(f"tool_choice: there is no tool {choice['name'][:64]!r} in tools")
     if allowed is not None:
         tools = [tool for tool in tools if tool["name"] in allowed]
     if not tools:
         # The Messages API refuses calls of tools that are not defined.
-        tools = [{"name": name, "input_schema": dict(_NO_PARAMETERS)} for name in _called(body["messages"])]
+        tools = [{"name": name, "input_schema": dict(_NO_PARAMETERS)} for name in _called(form.body["messages"])]
         choice = {"type": "none"} if tools else None
     if not tools:
         return
-    body["tools"] = tools
+    form.body["tools"] = tools
     if document.get("parallel_tool_calls") is False and (choice is None or choice["type"] != "none"):
         choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
     if choice is not None:
-        body["tool_choice"] = choice
+        form.body["tool_choice"] = choice
 
 
 def call_blocks(message: dict[str, Any], path: str, legacy_id: str) -> list[dict[str, Any]]:
@@ -79,19 +70,34 @@ def call_blocks(message: dict[str, Any], path: str, legacy_id: str) -> list[dict
     return blocks
 
 
-def _tool(tool: Any, path: str) -> dict[str, Any]:
+def _tools(form: MessagesForm, document: dict[str, Any]) -> list[dict[str, Any]]:
+    for name, read in (("tools", _tool), ("functions", _function)):
+        definitions = document.get(name)
+        if definitions is None:
+            continue
+        if not isinstance(definitions, list):
+            raise InvalidRequest(f"{name}: expected an array")
+        if definitions:
+            tools = [read(tool, f"{name}[{position}]", form) for position, tool in enumerate(definitions)]
+            return [tool for tool in tools if tool is not None]
+    return []
+
+
+def _tool(tool: Any, path: str, form: MessagesForm) -> dict[str, Any] | None:
     if not isinstance(tool, dict):
         raise InvalidRequest(f"{path}: expected an object")
-    kind = tool.get("type")
-    if kind == "custom":
-        custom = _named(tool.get("custom"), f"{path}.custom")
-        return _described({"name": custom["name"], "input_schema": _CUSTOM_SCHEMA}, _custom_description(custom))
-    if kind not in ("function", None):
-        raise InvalidRequest(f"{path}.type: expected function or custom")
-    return _function(tool.get("function"), f"{path}.function")
+    match tool.get("type", "function"):
+        case "function":
+            return _function(tool.get("function"), f"{path}.function", form)
+        case "custom":
+            custom = _named(tool.get("custom"), f"{path}.custom")
+            return _described({"name": custom["name"], "input_schema": _CUSTOM_SCHEMA}, _custom_description(custom))
+        case kind:
+            form.needs_relay(f"{path}.type: this model has no tool of the type {str(kind)[:50]!r}")
+    return None
 
 
-def _function(function: Any, path: str) -> dict[str, Any]:
+def _function(function: Any, path: str, _form: MessagesForm) -> dict[str, Any]:
     function = _named(function, path)
     parameters = function.get("parameters")
     if parameters is not None and not isinstance(parameters, dict):
@@ -118,7 +124,7 @@ def _custom_description(custom: dict[str, Any]) -> str:
     return "\n\n".join(lines)
 
 
-def _choice(document: dict[str, Any]) -> tuple[dict[str, Any] | None, set[str] | None]:
+def _choice(form: MessagesForm, document: dict[str, Any]) -> tuple[dict[str, Any] | None, set[str] | None]:
     """Return the tool choice, and the names that are allowed if the request narrows them."""
     choice, name = document.get("tool_choice"), "tool_choice"
     if choice is None:
@@ -139,7 +145,8 @@ def _choice(document: dict[str, Any]) -> tuple[dict[str, Any] | None, set[str] |
             return {"type": "tool", "name": wanted}, None
         case {"name": str() as wanted} if name == "function_call":
             return {"type": "tool", "name": wanted}, None
-    raise InvalidRequest(f"{name}: expected none, auto, required or an object that names a tool")
+    form.needs_relay(f"{name}: expected none, auto, required or an object that names a tool")
+    return None, None
 
 
 def _allowed_name(tool: Any) -> str:

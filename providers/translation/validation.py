@@ -20,8 +20,12 @@ class MessagesForm:
 
     body: dict[str, Any]
     dropped_fields: list[str] = field(default_factory=list)
-    # Not "": what only a target of the client's own wire format can do, as one line.
+    # Not "": what only a target of the client's own wire format can do, as one line that names the path.
     only_relayed: str = ""
+
+    def needs_relay(self, reason: str) -> None:
+        """Note what the inside format cannot say; the first reason stands."""
+        self.only_relayed = self.only_relayed or reason
 
 
 def validate(body: Any, *, require_max_tokens: bool = True) -> dict[str, Any]:

@@ -1,15 +1,18 @@
 """Calls of Chat Completions clients through the whole gateway, to both kinds of targets."""
 
+import asyncio
 import json
 from typing import Any
 
 import httpx
 
-from accounts.models import CallRecord
-from tests.fakes.transport import Reply, events, json_reply
-from tests.gateway.case import GatewayCase
+from accounts.models import Attempt, CallRecord, Quota
+from routing.models import RuntimeSettings
+from tests.fakes.transport import Reply, events, json_reply, text_stream
+from tests.gateway.case import MESSAGES, GatewayCase, body
 
 CHAT = "/v1/chat/completions"
+USAGE = {"prompt_tokens": 12, "completion_tokens": 3}
 MESSAGE_USAGE = {"input_tokens": 10, "cache_read_input_tokens": 4, "output_tokens": 5}
 MESSAGE = {
     "id": "msg_up",
@@ -89,3 +92,161 @@ class TestAnthropicTarget(GatewayCase):
         assert all(chunk["usage"] is None for chunk in chunks)
         assert last["choices"] == []
         assert (last["usage"]["prompt_tokens"], last["usage"]["completion_tokens"]) == (14, 5)
+
+
+class TestOpenAITarget(GatewayCase):
+    async def test_the_clients_words_go_upstream_and_the_answer_comes_back(self) -> None:
+        async with self.gateway(Reply(text_stream())) as gateway:
+            response = await gateway.send(chat("up/a", stream=True, logit_bias={"1": 2}), CHAT)
+            sent = gateway.sent()
+        assert response.headers["x-gateway-model"] == "up/a"
+        assert sent["model"] == "a"
+        assert sent["logit_bias"] == {"1": 2}
+        assert "max_tokens" not in sent
+        *chunks, done = chunks_of(response)
+        assert done == "[DONE]"
+        assert [chunk["choices"][0]["delta"].get("content") for chunk in chunks] == ["", "Hello", None]
+        record = await CallRecord.objects.aget()
+        assert (record.status, record.wire_format, record.provider_name, record.model_name) == (
+            "ok",
+            "openai",
+            "up",
+            "a",
+        )
+        assert (record.input_tokens, record.cache_read_tokens, record.output_tokens) == (10, 2, 3)
+        assert (record.stop_reason, record.requested_model) == ("end_turn", "up/a")
+        assert record.cost is not None
+
+    async def test_a_target_that_fails_is_followed_by_the_next(self) -> None:
+        async with self.gateway(json_reply({"error": {"message": "busy"}}, 503), Reply(text_stream())) as gateway:
+            response = await gateway.send(chat(stream=True), CHAT)
+            models = [body["model"] for body in gateway.upstream.bodies]
+        assert models == ["a", "b"]
+        assert chunks_of(response)[-1] == "[DONE]"
+        assert await Attempt.objects.acount() == 2
+
+    async def test_a_cut_stream_ends_with_an_error_and_no_done(self) -> None:
+        async with self.gateway(Reply(text_stream()[:2])) as gateway:
+            response = await gateway.send(chat(stream=True), CHAT)
+        *_chunks, last = chunks_of(response)
+        assert last["error"]["type"] == "server_error"
+        assert "cut off" in last["error"]["message"]
+        assert "event:" not in response.text
+        assert (await CallRecord.objects.aget()).status == "failed"
+
+    async def test_an_upstreams_own_error_is_quoted(self) -> None:
+        body = {"error": {"message": "bad tools", "type": "invalid_request_error", "param": "tools", "code": "odd"}}
+        async with self.gateway(json_reply(body, 422)) as gateway:
+            response = await gateway.send(chat("up/a"), CHAT)
+        assert (response.status_code, response.json()) == (400, body)
+
+    async def test_our_credentials_trouble_is_not_the_clients(self) -> None:
+        body = {"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}
+        async with self.gateway(json_reply(body, 401)) as gateway:
+            response = await gateway.send(chat("up/a"), CHAT)
+        assert response.status_code == 502
+        assert response.headers["x-should-retry"] == "false"
+        assert response.json()["error"]["type"] == "server_error"
+
+    async def test_what_only_a_relay_can_do_is_relayed(self) -> None:
+        parts = [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]
+        document = chat("up/a", n=2, messages=[{"role": "user", "content": parts}])
+        answer = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}], "usage": USAGE}
+        async with self.gateway(json_reply(answer)) as gateway:
+            response = await gateway.send(document, CHAT)
+            assert gateway.sent() == {**document, "model": "a"}
+        assert response.json() == answer
+
+    async def test_and_refused_elsewhere(self) -> None:
+        async with self.gateway(json_reply(MESSAGE)) as gateway:
+            response = await gateway.send(chat("native", n=2), CHAT)
+            assert gateway.upstream.requests == []
+        assert response.status_code == 400
+        error = response.json()["error"]
+        assert (error["type"], error["param"]) == ("invalid_request_error", "n")
+
+    async def test_a_silent_upstream_is_bridged_by_comments(self) -> None:
+        await RuntimeSettings.objects.aupdate(ping_interval_s=0.02)
+        gate = asyncio.Event()
+        async with self.gateway(Reply(text_stream(), gate=gate)) as gateway:
+            sending = asyncio.create_task(gateway.send(chat("up/a", stream=True), CHAT))
+            await asyncio.sleep(0.05)
+            gate.set()
+            response = await sending
+        assert response.text.startswith(": ping\n\n")
+        assert chunks_of(response)[-1] == "[DONE]"
+
+    async def test_the_books_see_a_call_of_each_format_alike(self) -> None:
+        async with self.gateway(Reply(text_stream())) as gateway:
+            for path, document in ((CHAT, chat("up/a", stream=True)), (MESSAGES, body(model="up/a", stream=True))):
+                assert (await gateway.send(document, path)).status_code == 200
+        fields = ("input_tokens", "cache_read_tokens", "output_tokens", "cost", "stop_reason", "status")
+        first, second = [record async for record in CallRecord.objects.order_by("started_at").values(*fields)]
+        assert first == second
+
+
+class TestErrors(GatewayCase):
+    async def test_every_prefix_serves_chat_completions(self) -> None:
+        async with self.gateway(Reply(text_stream())) as gateway:
+            for prefix in ("", "/v1", "/v1/v1", "/api/v1/claude-code", "/api/v1/claude-code/v1"):
+                response = await gateway.send(chat(stream=True), f"{prefix}/chat/completions?api-version=1")
+                assert response.status_code == 200, prefix
+
+    async def test_an_unknown_key_and_a_bad_body(self) -> None:
+        async with self.gateway() as gateway:
+            stranger = await gateway.send(chat(), CHAT, headers={"authorization": "Bearer wg_unknown"})
+            empty = await gateway.send({}, CHAT)
+            fault = await gateway.send(chat(messages=[{"role": "user"}]), CHAT)
+            no_json = await gateway.send(b"{", CHAT)
+            wrong_method = await gateway.client.get(CHAT)
+        assert stranger.status_code == 401
+        assert stranger.json()["error"]["code"] == "invalid_api_key"
+        assert stranger.headers["x-should-retry"] == "false"
+        assert empty.json()["error"]["param"] == "model"
+        assert fault.json()["error"]["param"] == "messages[0].content"
+        assert (no_json.status_code, no_json.json()["error"]["type"]) == (400, "invalid_request_error")
+        assert (wrong_method.status_code, set(wrong_method.json())) == (405, {"error"})
+
+    async def test_a_spent_quota_is_insufficient_quota(self) -> None:
+        await Quota.objects.acreate(key=self.key, unit="tokens", window="day", limit=1, action="block")
+        async with self.gateway(Reply(text_stream())) as gateway:
+            await gateway.send(chat("up/a", stream=True), CHAT)
+            response = await gateway.send(chat("up/a"), CHAT)
+        assert response.status_code == 429
+        assert response.json()["error"]["code"] == "insufficient_quota"
+        assert response.headers["x-should-retry"] == "false"
+        assert int(response.headers["retry-after"]) > 0
+
+    async def test_an_overload_of_every_target_is_503(self) -> None:
+        async with self.gateway(json_reply({"type": "error", "error": {"type": "overloaded_error"}}, 529)) as gateway:
+            response = await gateway.send(chat("native"), CHAT)
+        assert response.status_code == 503
+        assert "type" not in response.json()
+
+    async def test_an_error_behind_a_ping_comes_as_a_chunk(self) -> None:
+        await RuntimeSettings.objects.aupdate(ping_interval_s=0.02)
+        gate = asyncio.Event()
+        async with self.gateway(Reply(message_events(), status=500, gate=gate)) as gateway:
+            sending = asyncio.create_task(gateway.send(chat("native", stream=True), CHAT))
+            await asyncio.sleep(0.05)
+            gate.set()
+            response = await sending
+        assert response.status_code == 200
+        assert chunks_of(response)[-1]["error"]["type"] == "server_error"
+
+
+class TestModels(GatewayCase):
+    async def test_each_client_gets_the_list_it_knows(self) -> None:
+        async with self.gateway() as gateway:
+            openai = (await gateway.client.get("/v1/models")).json()
+            anthropic = (await gateway.client.get("/v1/models", headers={"anthropic-version": "2023-06-01"})).json()
+            one = (await gateway.client.get("/v1/models/up/a")).json()
+            missing = await gateway.client.get("/v1/models/none")
+            missing_to_anthropic = await gateway.client.get("/v1/models/none", headers={"x-api-key": self.secret})
+        assert openai["object"] == "list"
+        assert [entry["id"] for entry in openai["data"]] == [entry["id"] for entry in anthropic["data"]]
+        assert anthropic["data"][0]["type"] == "model"
+        assert anthropic["has_more"] is False
+        assert one == {"id": "up/a", "object": "model", "created": one["created"], "owned_by": "up"}
+        assert (missing.status_code, set(missing.json())) == (404, {"error"})
+        assert missing_to_anthropic.json()["type"] == "error"

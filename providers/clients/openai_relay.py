@@ -1,0 +1,123 @@
+"""Chat Completions clients on Chat Completions upstreams: relayed, not translated twice.
+
+The client's own bytes go upstream and the upstream's come back. What changes is the model's name, both ways, and the
+usage that a stream is asked for: the books need it, a client that did not ask for it does not see it.
+"""
+
+import asyncio
+from typing import Any
+
+from providers import wire_json
+from providers.clients.base import Answer, UpstreamCall
+from providers.clients.http import UpstreamStream, post
+from providers.clients.model_member import replace_model
+from providers.clients.openai import request_headers
+from providers.clients.openai_relay_answer import RelayedMessage, RelayedStream
+from providers.clients.repair import Refusals, leave_out, repair
+from providers.errors import UpstreamError, classify
+from providers.presets import endpoint
+from providers.target import Secret, Target
+
+# What was refused is repaired at most this often in one call, each time in another way.
+_MAX_REPAIRS = 2
+_INCLUDE_USAGE = b'"stream_options":{"include_usage":true},'
+
+
+class OpenAIRelay:
+    """Relays Chat Completions. Remembers, per model, what upstreams refuse."""
+
+    def __init__(self) -> None:
+        self._refusals = Refusals()
+
+    async def open(self, target: Target, secret: Secret | None, call: UpstreamCall) -> Answer:
+        """Ask `target` in the client's own words; see `providers.clients.base.Client`. Raises `UpstreamError`."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        deadline = now + target.timeouts.total_s
+        # Without a stream the first byte comes with the last.
+        before = now + target.timeouts.first_event_s if call.streamed else deadline
+        names = (target.provider_name, target.model_id)
+        body = _upstream_body(target, call)
+        dropped = leave_out(body, self._refusals.of(*names))
+        content = wire_json.encode(body) if dropped else _content(call, body)
+        repaired: list[tuple[str, int | None]] = []
+        while True:
+            try:
+                answer = await self._ask(target, secret, call, content, before, deadline)
+                break
+            except UpstreamError as error:
+                feature = repair(body, error) if len(repaired) < _MAX_REPAIRS else ""
+                if not feature:
+                    raise
+                repaired.append((feature, error.feature_limit))
+                content = wire_json.encode(body)
+        for feature, limit in repaired:
+            dropped.append(feature)
+            if feature != "room":
+                self._refusals.add(*names, feature, limit)
+        answer.dropped_fields = dropped
+        return answer
+
+    async def _ask(
+        self,
+        target: Target,
+        secret: Secret | None,
+        call: UpstreamCall,
+        content: bytes,
+        before: float,
+        deadline: float,
+    ) -> RelayedStream | RelayedMessage:
+        url = endpoint(target.base_url, "openai", "/chat/completions")
+        headers = request_headers(target, secret)
+        if not call.streamed:
+            headers["accept"] = "application/json"
+        stream = await post(target, url, headers, content, before=before, deadline=deadline, recording=call.recording)
+        try:
+            if stream.status != 200:
+                raise await _error_of(stream, target, secret)
+            answer_type = RelayedStream if call.streamed else RelayedMessage
+            answer = answer_type(stream, target, call, secret.value if secret else "")
+            await answer.start(before)
+        except BaseException:
+            await stream.aclose()
+            raise
+        return answer
+
+
+def _upstream_body(target: Target, call: UpstreamCall) -> dict[str, Any]:
+    """Return the client's body as the target gets it; nested values are shared and must not be changed."""
+    body = {**call.client_body, "model": target.model_id}
+    if call.streamed and target.dialect.stream_options:
+        options = body.get("stream_options")
+        body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    return body
+
+
+def _content(call: UpstreamCall, body: dict[str, Any]) -> bytes:
+    """Return `body` in the client's own bytes: a platform's prompt cache depends on them."""
+    content, client_body = call.raw, dict(call.client_body)
+    if "stream_options" in body and "stream_options" not in client_body:
+        begin = content.index(b"{") + 1
+        content = content[:begin] + _INCLUDE_USAGE + content[begin:]
+        client_body["stream_options"] = body["stream_options"]
+    elif body.get("stream_options") != client_body.get("stream_options"):
+        return wire_json.encode(body)
+    if body["model"] == client_body["model"]:
+        return content
+    return replace_model(content, client_body, body["model"])
+
+
+async def _error_of(stream: UpstreamStream, target: Target, secret: Secret | None) -> UpstreamError:
+    """Return the error that an answer without success is, with its words to be relayed."""
+    body = await stream.read_error()
+    value = secret.value if secret else ""
+    error = classify(stream.status, stream.headers, body, provider=target.provider_name, kind=target.kind, secret=value)
+    try:
+        document = wire_json.decode(body)
+    except ValueError:
+        return error
+    # Only OpenAI's own shape is what an OpenAI client understands.
+    is_openai = isinstance(document, dict) and isinstance(document.get("error"), dict)
+    if is_openai and not (value and value.encode() in body):
+        error.body, error.body_format = body, "openai"
+    return error
