@@ -162,7 +162,7 @@ def _messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _answered(blocks: list[Block], calls: list[str]) -> list[Block]:
-    """Return the blocks of a user turn: the results of `calls` first, each once, then everything else."""
+    """Return the blocks of a user turn: the results of `calls` first, one each, then everything else."""
     results: dict[str, Block] = {}
     others: list[Block] = []
     for block in blocks:
@@ -172,10 +172,8 @@ def _answered(blocks: list[Block], calls: list[str]) -> list[Block]:
             results[block["tool_use_id"]] = block
         else:
             others.append({"type": "text", "text": f"Tool result ({block['tool_use_id']}): {_text_of(block)}"})
-    missing = [
-        {"type": "tool_result", "tool_use_id": call, "content": NO_RESULT} for call in calls if call not in results
-    ]
-    return [*results.values(), *missing, *others]
+    made_up = {"type": "tool_result", "content": NO_RESULT}
+    return [*(results.get(call) or {**made_up, "tool_use_id": call} for call in calls), *others]
 
 
 def _blocks(content: Any) -> list[Block]:

@@ -166,13 +166,11 @@ class TestOpenAITarget(GatewayCase):
         assert (error["type"], error["param"]) == ("invalid_request_error", "n")
 
     async def test_a_silent_upstream_is_bridged_by_comments(self) -> None:
-        await RuntimeSettings.objects.aupdate(ping_interval_s=0.02)
+        await RuntimeSettings.objects.aupdate(ping_interval_s=0.05)
         gate = asyncio.Event()
         async with self.gateway(Reply(text_stream(), gate=gate)) as gateway:
-            sending = asyncio.create_task(gateway.send(chat("up/a", stream=True), CHAT))
-            await asyncio.sleep(0.05)
-            gate.set()
-            response = await sending
+            asyncio.get_running_loop().call_later(0.2, gate.set)
+            response = await gateway.send(chat("up/a", stream=True), CHAT)
         assert response.text.startswith(": ping\n\n")
         assert chunks_of(response)[-1] == "[DONE]"
 
@@ -224,13 +222,11 @@ class TestErrors(GatewayCase):
         assert "type" not in response.json()
 
     async def test_an_error_behind_a_ping_comes_as_a_chunk(self) -> None:
-        await RuntimeSettings.objects.aupdate(ping_interval_s=0.02)
+        await RuntimeSettings.objects.aupdate(ping_interval_s=0.05)
         gate = asyncio.Event()
         async with self.gateway(Reply(message_events(), status=500, gate=gate)) as gateway:
-            sending = asyncio.create_task(gateway.send(chat("native", stream=True), CHAT))
-            await asyncio.sleep(0.05)
-            gate.set()
-            response = await sending
+            asyncio.get_running_loop().call_later(0.2, gate.set)
+            response = await gateway.send(chat("native", stream=True), CHAT)
         assert response.status_code == 200
         assert chunks_of(response)[-1]["error"]["type"] == "server_error"
 
