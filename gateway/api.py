@@ -4,17 +4,18 @@ from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from ninja import NinjaAPI
 
 from accounts import ledger_thread
 from accounts.errors import LedgerUnavailable
-from gateway import errors, front_ends, model_list, pipeline
+from gateway import errors, front_ends, model_list, openapi, pipeline
 from gateway.incoming import headers_of
 
-api = NinjaAPI(title="Wolfgate", version="1", docs_url=None, openapi_url=None, urls_namespace="api")
+api = openapi.DocumentedAPI(
+    title="Wolfgate", version="1", docs_url=None, openapi_url="/api/openapi.json", urls_namespace="api"
+)
 
 # Clients append `/v1/messages` to their base URL, which may or may not end in `/v1` already.
-PREFIXES = ("/", "/v1/", "/v1/v1/", "/api/v1/claude-code/", "/api/v1/claude-code/v1/")
+PREFIXES = ("/v1/", "/", "/v1/v1/", "/api/v1/claude-code/", "/api/v1/claude-code/v1/")
 
 
 async def messages(request: HttpRequest) -> HttpResponseBase:
@@ -47,27 +48,40 @@ async def hello(request: HttpRequest) -> HttpResponse:
 
 
 for prefix in PREFIXES:
-    api.post(f"{prefix}messages")(messages)
-    api.post(f"{prefix}messages/count_tokens")(count_tokens)
-    api.post(f"{prefix}chat/completions")(chat_completions)
-    api.get(f"{prefix}models")(models)
-    api.get(f"{prefix}models/{{path:model_id}}")(model)
+    # The document names each route once.
+    shown = prefix == "/v1/"
+    for method, path, view, said in (
+        ("POST", "messages", messages, openapi.MESSAGES),
+        ("POST", "messages/count_tokens", count_tokens, openapi.COUNT_TOKENS),
+        ("POST", "chat/completions", chat_completions, openapi.CHAT_COMPLETIONS),
+        ("GET", "models", models, openapi.MODELS),
+        ("GET", "models/{path:model_id}", model, openapi.MODEL),
+    ):
+        api.api_operation(
+            [method],
+            prefix + path,
+            operation_id=view.__name__,
+            openapi_extra=said if shown else None,
+            include_in_schema=shown,
+        )(view)
 for path in ("/api/hello", "/api/v1/claude-code/api/hello", "/api/v1/claude-code", "/api/v1/claude-code/"):
-    api.api_operation(["GET", "HEAD"], path)(hello)
+    api.api_operation(["GET", "HEAD"], path, include_in_schema=False)(hello)
 
 
-@api.api_operation(["GET", "HEAD"], "/")
+@api.api_operation(["GET", "HEAD"], "/", include_in_schema=False)
 async def root(request: HttpRequest) -> HttpResponse:
     # Claude Code warms its connection up with HEAD; a person comes with GET.
     return HttpResponse() if request.method == "HEAD" else HttpResponseRedirect("/admin/")
 
 
-@api.api_operation(["GET", "HEAD"], "/healthz")
+@api.api_operation(["HEAD"], "/healthz", include_in_schema=False)
+@api.get("/healthz", operation_id="healthz", openapi_extra=openapi.HEALTHZ)
 async def healthz(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-@api.api_operation(["GET", "HEAD"], "/readyz")
+@api.api_operation(["HEAD"], "/readyz", include_in_schema=False)
+@api.get("/readyz", operation_id="readyz", openapi_extra=openapi.READYZ)
 async def readyz(request: HttpRequest) -> HttpResponse:
     try:
         await ledger_thread.current().probe()

@@ -99,7 +99,11 @@ class ApiHandler(ASGIHandler):
             response: HttpResponseBase = await self._get_response_async(request)  # type: ignore[attr-defined]
         except Http404:
             return _unknown(request, 404)
-        return _unknown(request, 405) if response.status_code == 405 else response
+        if response.status_code == 405:
+            refused = _unknown(request, 405)
+            refused.headers["Allow"] = response.headers.get("Allow", "")
+            return refused
+        return response
 
 
 async def _read_body(scope: Scope, receive: Receive) -> bytes:

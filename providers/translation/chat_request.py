@@ -155,12 +155,9 @@ def _add_limits(form: MessagesForm, document: dict[str, Any]) -> None:
         value = document.get(name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InvalidRequest(f"{name}: expected a number")
-        if 0 <= value <= highest:
-            body[name] = value
-        else:
-            form.needs_relay(f"{name}: expected a number from 0 to {highest}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
+            raise InvalidRequest(f"{name}: expected a number from 0 to {highest}")
+        body[name] = value
     if document.get("top_k") is not None:
         body["top_k"] = document["top_k"]
 

@@ -92,9 +92,10 @@ def _tool(tool: Any, path: str, form: MessagesForm) -> dict[str, Any] | None:
         case "custom":
             custom = _named(tool.get("custom"), f"{path}.custom")
             return _described({"name": custom["name"], "input_schema": _CUSTOM_SCHEMA}, _custom_description(custom))
-        case kind:
-            form.needs_relay(f"{path}.type: this model has no tool of the type {str(kind)[:50]!r}")
-    return None
+        case str() as kind:
+            form.needs_relay(f"{path}.type: this model has no tool of the type {kind[:50]!r}")
+            return None
+    raise InvalidRequest(f"{path}.type: expected a string")
 
 
 def _function(function: Any, path: str, _form: MessagesForm) -> dict[str, Any]:

@@ -241,7 +241,6 @@ def test_only_the_last_four_cache_marks_are_kept() -> None:
 
 ONLY_RELAYED: list[tuple[dict[str, Any], str]] = [
     ({"n": 2}, "n: "),
-    ({"temperature": 3}, "temperature: "),
     ({"reasoning_effort": "huge"}, "reasoning_effort: "),
     ({"response_format": {"type": "grammar"}}, "response_format.type: "),
     ({"tools": [{"type": "builtin_function"}]}, "tools[0].type: "),
@@ -281,6 +280,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"stop": 1}, "stop: "),
     ({"stream": 1}, "stream: "),
     ({"temperature": "hot"}, "temperature: "),
+    ({"temperature": 3}, "temperature: "),
+    ({"top_p": 1.5}, "top_p: "),
+    ({"tools": [{"type": 1}]}, "tools[0].type: "),
     ({"tools": {}}, "tools: "),
     ({"tools": [{"type": "function"}]}, "tools[0].function: "),
     ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice: "),
