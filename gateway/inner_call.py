@@ -20,6 +20,7 @@ from providers.clients.base import Recording, UpstreamCall
 from providers.errors import ErrorKind, UpstreamError
 from providers.target import Target
 from providers.translation import tokens
+from providers.translation.validation import MessagesForm
 from routing.fallback import Cooldowns, open_first
 from routing.select import Decision, PromptTooLong
 
@@ -81,7 +82,7 @@ async def ask(
         )
     )
     inner = Progress(
-        Received({}, raw, body, call.received.secrets),
+        Received({}, raw, MessagesForm(body), body, call.received.secrets),
         admitted,
         request_id,
         UpstreamCall(

@@ -7,12 +7,12 @@ passing: usage, the stop reason, and errors.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from providers import wire_json
 from providers.clients.anthropic_headers import relayed_headers, request_headers, request_id
-from providers.clients.base import Answer, UpstreamCall
+from providers.clients.base import Answer, NotChanged, UpstreamCall
 from providers.clients.http import UpstreamStream, post
 from providers.clients.model_member import replace_model
 from providers.errors import ErrorKind, UpstreamError, classify, classify_payload
@@ -63,7 +63,7 @@ class AnthropicClient:
         return answer
 
 
-class _NativeAnswer:
+class _NativeAnswer(NotChanged):
     """What both forms of an answer have. See `providers.clients.base.Answer`."""
 
     def __init__(
@@ -78,7 +78,6 @@ class _NativeAnswer:
         self.dropped_fields: list[str] = []
         self.stop_reason: str | None = None
         self.is_empty = False
-        self.tool_uses = None  # what is said about its calls, the upstream says itself
         self.upstream_model = ""  # what the upstream says it answered with: relays substitute
         self._usage = Usage()
         self._input_tokens_estimate = input_tokens_estimate
@@ -105,10 +104,6 @@ class _NativeAnswer:
     async def aclose(self) -> None:
         """Close the connection, at once if the answer has not ended."""
         await self._stream.aclose(finished=self._ended)
-
-    def add_to_end(self, members: Mapping[str, Any]) -> None:
-        """Refuse: the upstream's bytes are relayed as they came."""
-        raise TypeError("a relayed answer is not changed")
 
     async def _read(self, before: float | None = None) -> bytes | None:
         return await self._stream.read(before=before)

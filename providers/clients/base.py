@@ -137,6 +137,16 @@ class Answer(Protocol):
         ...
 
 
+class NotChanged:
+    """The part of an `Answer` that nobody adds to: its bytes are another's, or in another format."""
+
+    tool_uses: list[ToolUse] | None = None
+
+    def add_to_end(self, members: Mapping[str, Any]) -> None:
+        """Refuse."""
+        raise TypeError("this answer is not changed")
+
+
 class Client(Protocol):
     """Speaks one wire format."""
 

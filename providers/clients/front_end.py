@@ -4,14 +4,14 @@ import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 
 from providers import wire_json
-from providers.clients.base import Answer, AnswerEncoder
+from providers.clients.base import Answer, AnswerEncoder, NotChanged
 from providers.translation.events import Event
 from providers.translation.usage import Usage
 
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
 
 
-class FrontEndAnswer:
+class FrontEndAnswer(NotChanged):
     """An Anthropic-form answer, encoded for the client. See `providers.clients.base.Answer`."""
 
     def __init__(self, answer: Answer, encoder: AnswerEncoder, dropped_fields: Iterable[str] = ()) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from providers import wire_json
-from providers.clients.base import UpstreamCall
+from providers.clients.base import NotChanged, UpstreamCall
 from providers.clients.http import UpstreamStream
 from providers.clients.model_member import replace_model
 from providers.clients.openai import request_id_of
@@ -32,7 +32,7 @@ _BYTES_PER_TOKEN = 4
 _MAX_BYTES = 64 * 1024 * 1024
 
 
-class _RelayedAnswer:
+class _RelayedAnswer(NotChanged):
     """What both forms of an answer have. See `providers.clients.base.Answer`."""
 
     def __init__(self, stream: UpstreamStream, target: Target, call: UpstreamCall, secret: str) -> None:
