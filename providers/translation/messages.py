@@ -264,35 +264,36 @@ class Conversation:
 
     def _result_content(self, results: list[_Result], call: _Call, attached: list[Part]) -> str | list[Part]:
         texts: list[str] = []
-        media: list[Part] = []
+        inline: list[Part] = []
+        hoisted: list[Part] = []
         for result in results:
             first = len(texts)
             for part in result.parts:
                 if part["type"] == "text":
                     texts.append(part["text"])
-                    continue
-                media.append(part)
-                if self._dialect.tool_images == "hoist":
-                    texts.append(_attachment_text(part, len(media)))
+                elif part["type"] == "image_url" and self._dialect.tool_images == "inline":
+                    inline.append(part)
+                else:
+                    hoisted.append(part)
+                    texts.append(_attachment_text(part, len(hoisted)))
             if result.is_error:
                 texts[first:] = [_error_text("\n".join(texts[first:]))]
         text = "\n".join(texts)
-        if not text and (self._dialect.no_empty_tool and not media):
+        if not text and (self._dialect.no_empty_tool and not inline):
             text = "(no output)"
         mark = next((r.mark for r in results if "cache_control" in r.mark), None) or next(
             (part for r in results for part in reversed(r.parts) if "cache_control" in part), None
         )
-        if media and self._dialect.tool_images == "hoist":
-            kind = "Images" if all(part["type"] == "image_url" for part in media) else "Attachments"
+        if hoisted:
+            kind = "Images" if all(part["type"] == "image_url" for part in hoisted) else "Attachments"
             attached.append({"type": "text", "text": f"{kind} from tool call {call.upstream_id}:"})
-            attached.extend(media)
-            media = []
-        if not media and (mark is None or not text):
+            attached.extend(hoisted)
+        if not inline and (mark is None or not text):
             return text
         content: list[Part] = [{"type": "text", "text": text}] if text else []
         if content and mark is not None:
             content[0]["cache_control"] = mark["cache_control"]
-        return content + media
+        return content + inline
 
     def _end_with_assistant(self, messages: list[OpenAIMessage]) -> None:
         """Ask for the continuation of a trailing assistant message in the way the platform knows."""

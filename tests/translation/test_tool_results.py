@@ -93,8 +93,10 @@ def test_images_of_results_stay_where_the_platform_takes_them():
     assert messages[-1]["content"] == [text("shot"), {"type": "image_url", "image_url": {"url": DATA_URI}}]
 
 
-def test_pdf_in_a_result_is_hoisted_as_a_file():
-    messages = sent(user("q"), assistant(use("a")), user(result("a", [text("t"), PDF])), dialect=Dialect(pdf=True))
+@pytest.mark.parametrize("tool_images", ["hoist", "inline"])
+def test_pdf_in_a_result_is_hoisted_as_a_file(tool_images):
+    dialect = Dialect(pdf=True, tool_images=tool_images)
+    messages = sent(user("q"), assistant(use("a")), user(result("a", [text("t"), PDF])), dialect=dialect)
     assert messages[-2]["content"] == "t\n[document 1 attached below]"
     assert [part["type"] for part in messages[-1]["content"]] == ["text", "file"]
 
