@@ -260,7 +260,8 @@ class LocalAnswer:
         self.headers: list[tuple[str, str]] = []
         self.upstream_request_id = ""
         self.dropped_fields = dropped_fields
-        usage = to_anthropic(self.usage)
+        # Nothing is booked. Clients meter their context by the input, which is there whether a model reads it or not.
+        usage = to_anthropic(Usage(input_tokens=max(call.input_tokens_estimate, 1)))
         message: dict[str, Any] = {
             "id": call.message_id,
             "type": "message",
@@ -269,6 +270,7 @@ class LocalAnswer:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
+            "stop_details": None,
             "usage": usage,
         }
         self._events: list[Event] = [{"type": "message_start", "message": message}]
@@ -278,7 +280,7 @@ class LocalAnswer:
                 {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
                 {"type": "content_block_stop", "index": 0},
             ]
-        delta = {"stop_reason": stop_reason, "stop_sequence": None}
+        delta = {"stop_reason": stop_reason, "stop_sequence": None, "stop_details": None}
         self._tail: list[Event] = [
             {"type": "message_delta", "delta": delta, "usage": usage},
             {"type": "message_stop"},

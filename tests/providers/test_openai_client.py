@@ -378,6 +378,8 @@ def test_local_text_is_a_whole_answer() -> None:
     choice = {"type": "tool", "name": "web_search"}
     message, transport = run(Reply(), asked=call(tools=search, tool_choice=choice), use=read_message)
     assert message["content"][0]["text"]
+    assert (message["stop_reason"], message["stop_details"]) == ("end_turn", None)
+    assert message["usage"]["input_tokens"] > 0
     assert transport.requests == []
 
 
