@@ -37,7 +37,7 @@ def _rule(pattern: str, **flags: Any) -> ModelRule:
 
 _OPENAI_RULES = (
     # Before the reasoning families: no reasoning_effort.
-    _rule(r"^(ft:)?(gpt-4|gpt-3|chatgpt-4o)", thinking_dialect="none"),
+    _rule(r"^(ft:)?(gpt-4|gpt-3|chatgpt-4o)", thinking=False),
     # Reasoning models refuse temperature, top_p and stop.
     _rule(r"^(ft:)?(gpt-[5-9]|o\d)", sampling=False, stop=False),
     _rule(r"^(ft:)?o\d", parallel_tool_calls=False),
@@ -94,9 +94,9 @@ VENDORS = (
 # 百炼 in OpenAI mode. Hybrid models switch by enable_thinking; the others answer 400 to the field.
 DASHSCOPE_RULES = (
     _rule(r"qwen|qwq|qvq|deepseek|kimi", reasoning_replay="reasoning_content"),
-    _rule(r"coder|instruct|tongyi|qwen2|qwen-turbo-0|-mt-", thinking_dialect="none", reasoning_replay="drop"),
+    _rule(r"coder|instruct|tongyi|qwen2|qwen-turbo-0|-mt-", thinking=False, reasoning_replay="drop"),
     # These think always, and refuse enable_thinking: false.
-    _rule(r"qwq|qvq|-thinking|deepseek-r1|kimi-k2\.7", thinking_dialect="none"),
+    _rule(r"qwq|qvq|-thinking|deepseek-r1|kimi-k2\.7", thinking=False),
     _rule(r"coder|deepseek|glm|tongyi|qwq|qwen3\.7-max", vision=False),
 )
 
@@ -108,7 +108,7 @@ OPENROUTER_RULES = (
 
 # enable_thinking is refused by every model that is not a hybrid.
 SILICONFLOW_RULES = (
-    _rule(r"instruct|coder|-thinking|qwq|qwen2|deepseek-(r1|v3$|v2)|glm-4-|internlm|ernie", thinking_dialect="none"),
+    _rule(r"instruct|coder|-thinking|qwq|qwen2|deepseek-(r1|v3$|v2)|glm-4-|internlm|ernie", thinking=False),
 )
 
 

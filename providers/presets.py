@@ -245,7 +245,7 @@ def dialect_for(
         merged["vision"] = "vision" in known
         merged["pdf"] = "pdf" in known
         if "thinking" not in known:
-            merged["thinking_dialect"] = "none"
+            merged["thinking"] = False
     for flags in (provider_flags, model_flags):
         merged.update((name, value) for name, value in flags.items() if not any(check_flags({name: value})))
     return replace(preset.dialect, **merged)

@@ -20,6 +20,7 @@ class Dialect:
     thinking_dialect: Literal[
         "none", "openai", "openrouter", "dashscope", "siliconflow", "template", "deepseek", "ollama"
     ] = "none"
+    thinking: bool = True  # the dialect's reasoning parameters are accepted
     reasoning_replay: Literal["drop", "reasoning_content", "reasoning", "reasoning_details"] = "drop"
     think_tags: bool = False  # reasoning may come as <think>…</think> at the very start of the content
     forced_tools: bool = True  # tool_choice "required" or a named function works
@@ -28,7 +29,9 @@ class Dialect:
     vision: bool = True
     pdf: bool = False
     system_mid: Literal["preserve", "fold"] = "fold"
-    cache_control: bool = False
+    cache_control: bool = False  # cache marks on content parts are read
+    cache_ttl: bool = True  # and so is the time to live in them
+    prompt_cache_key: bool = False  # the parameter is accepted: calls with one key share a prompt cache
     tool_id: Literal["any", "openai40", "mistral9", "alnum64"] = "any"
     tool_name_max: int = 64
     schema_sanitizer: Literal["none", "gemini", "llama"] = "none"

@@ -222,7 +222,8 @@ def _add_sampling(
     chat: dict[str, Any], body: dict[str, Any], dialect: Dialect, thinking: Thinking, dropped: list[str]
 ) -> None:
     # With thinking on, the Messages API only allowed temperature 1, and reasoning models refuse the parameter.
-    takes_temperature = dialect.sampling and not (thinking.is_on and dialect.thinking_dialect != "none")
+    thinks = thinking.is_on and dialect.thinking and dialect.thinking_dialect != "none"
+    takes_temperature = dialect.sampling and not thinks
     for key, is_taken, highest in (("temperature", takes_temperature, 2), ("top_p", dialect.sampling, 1)):
         value = body.get(key)
         if value is None:

@@ -55,7 +55,7 @@ def thinking_parameters(
 
     `max_tokens` is the limit that is sent: a reasoning budget must leave room for the answer.
     """
-    if thinking.level == "default":
+    if thinking.level == "default" or not dialect.thinking:
         return {}
     is_on, level, budget = thinking.is_on, thinking.level, thinking.budget_tokens
     match dialect.thinking_dialect:

@@ -112,7 +112,7 @@ def test_every_kind_of_the_model_has_a_preset_with_an_address(kind: str) -> None
             "openai_compatible",
             "https://api.openai.com/v1",
             "gpt-4.1",
-            {"sampling": True, "thinking_dialect": "none", "pdf": True},
+            {"sampling": True, "thinking": False, "pdf": True},
         ),
         ("openai_compatible", "", "o3", {"sampling": False, "parallel_tool_calls": False}),
         ("openai_compatible", "https://r.openai.azure.com/openai/v1", "mine", {"tool_id": "openai40"}),
@@ -141,15 +141,15 @@ def test_every_kind_of_the_model_has_a_preset_with_an_address(kind: str) -> None
             "dashscope",
             "",
             "qwen3-coder-plus",
-            {"thinking_dialect": "none", "reasoning_replay": "drop", "vision": False},
+            {"thinking": False, "reasoning_replay": "drop", "vision": False},
         ),
-        ("dashscope", "", "qwq-plus", {"thinking_dialect": "none", "reasoning_replay": "reasoning_content"}),
+        ("dashscope", "", "qwq-plus", {"thinking": False, "reasoning_replay": "reasoning_content"}),
         ("openrouter", "", "anthropic/claude-opus-5", {"cache_control": True, "thinking_dialect": "openrouter"}),
         ("openrouter", "", "google/gemini-3-pro", {"cache_control": True}),
         ("openrouter", "", "qwen/qwen3.7-plus", {"cache_control": True}),
         ("openrouter", "", "openai/gpt-5", {"cache_control": False, "sampling": False}),
         ("siliconflow", "", "zai-org/GLM-5.2", {"thinking_dialect": "siliconflow", "think_tags": True}),
-        ("siliconflow", "", "Qwen/Qwen3-235B-A22B-Instruct-2507", {"thinking_dialect": "none"}),
+        ("siliconflow", "", "Qwen/Qwen3-235B-A22B-Instruct-2507", {"thinking": False}),
         (
             "ollama",
             "",
@@ -170,7 +170,7 @@ def test_capabilities_decide_vision_and_pdf_unless_a_flag_does() -> None:
     assert not dialect_for(kind, {}, {}, ["tools"]).vision
     assert dialect_for(kind, {"vision": True}, {}, ["tools"]).vision
     assert not dialect_for(kind, {"vision": True}, {"vision": False}, ["vision"]).vision
-    assert dialect_for("dashscope", {}, {}, ["tools"], model_id="qwen3.6-plus").thinking_dialect == "none"
+    assert not dialect_for("dashscope", {}, {}, ["tools"], model_id="qwen3.6-plus").thinking
 
 
 @pytest.mark.parametrize(

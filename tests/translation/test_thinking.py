@@ -1,8 +1,9 @@
 import pytest
 
+from providers.presets import dialect_for
 from providers.translation.dialect import Dialect
 from providers.translation.thinking import requested_thinking
-from tests.translation.conversations import translate
+from tests.translation.conversations import READ, translate
 
 ENABLED = {"type": "enabled", "budget_tokens": 8000}
 
@@ -130,3 +131,12 @@ def test_model_known_not_to_think_is_told_nothing():
     assert "enable_thinking" not in request.body
     assert request.shows_thinking
     assert request.omits_thinking
+
+
+@pytest.mark.parametrize("model_id", ["qwen3.6-plus", "qwen3-coder-plus"])
+def test_model_that_does_not_think_has_the_other_habits_of_its_platform(model_id):
+    dialect = dialect_for("dashscope", {}, {}, ["tools"], model_id=model_id)
+    body = translate(tools=[{**READ, "name": "search"}], thinking={"type": "adaptive"}, dialect=dialect).body
+    assert body["tools"][0]["function"]["name"] != "search"
+    assert body["parallel_tool_calls"] is True
+    assert "enable_thinking" not in body
