@@ -49,6 +49,7 @@ _OPENAI_FLAGS: Flags = {
     "tool_id": "openai40",
     "pdf": True,
     "strict_json": True,
+    "prompt_cache_key": True,
 }
 
 VENDORS = (
@@ -74,7 +75,7 @@ VENDORS = (
     ),
     Vendor(
         (".moonshot.cn", ".moonshot.ai"),
-        {"reasoning_replay": "reasoning_content", "forced_tools": False},
+        {"reasoning_replay": "reasoning_content", "forced_tools": False, "prompt_cache_key": True},
         (
             _rule(r"k2\.[56]", thinking_dialect="deepseek", sampling=False),
             _rule(r"k2\.7|k3", sampling=False),
@@ -98,11 +99,17 @@ DASHSCOPE_RULES = (
     # These think always, and refuse enable_thinking: false.
     _rule(r"qwq|qvq|-thinking|deepseek-r1|kimi-k2\.7", thinking=False),
     _rule(r"coder|deepseek|glm|tongyi|qwq|qwen3\.7-max", vision=False),
+    # The models for which explicit caching is documented ("Context cache", read 2026-10). Snapshots of them are not.
+    _rule(
+        r"^(qwen3(\.\d+)?-(max|plus|flash)|qwen-(plus|flash)|qwen3-(coder|vl)-(plus|flash)|deepseek-v3\.2"
+        r"|kimi-k2\.[56]|glm-5\.1)(-preview)?$",
+        cache_control=True,
+    ),
 )
 
 # Marks in content blocks are honoured for these; elsewhere they are ignored or refused.
 OPENROUTER_RULES = (
-    _rule(r"^~?(anthropic/|google/gemini|qwen/)", cache_control=True),
+    _rule(r"^~?(anthropic/|google/gemini|qwen/|minimax/|z-ai/)", cache_control=True),
     _rule(r"^~?openai/(gpt-[5-9]|o\d)", sampling=False, stop=False),
 )
 

@@ -339,6 +339,7 @@ def _request_options(target: Target, call: UpstreamCall) -> RequestOptions:
         context_window=target.context_window,
         max_output_tokens=target.max_output_tokens,
         capabilities=target.capabilities,
+        session_id=call.session_id,
     )
 
 

@@ -217,20 +217,21 @@ class Conversation:
         if turn.texts or turn.calls:
             messages.append(self._assistant_message(turn))
         parts = self._write_results(turn, messages) if turn.calls else []
+        keeps_parts = self._dialect.cache_control
         role = "user"
         for next_role, part in turn.tail:
             if next_role != role and parts:
-                messages.append(openai_message(role, parts, _SEPARATORS[role]))
+                messages.append(openai_message(role, parts, _SEPARATORS[role], keeps_parts=keeps_parts))
                 parts = []
             role = next_role
             parts.append(part)
         if parts:
-            messages.append(openai_message(role, parts, _SEPARATORS[role]))
+            messages.append(openai_message(role, parts, _SEPARATORS[role], keeps_parts=keeps_parts))
 
     def _assistant_message(self, turn: _Turn) -> OpenAIMessage:
         message: OpenAIMessage = {"role": "assistant"}
         if turn.texts:
-            message["content"] = content_of(turn.texts, "")
+            message["content"] = content_of(turn.texts, "", keeps_parts=self._dialect.cache_control)
         else:
             message["content"] = self._dialect.null_content
         message.update(self._replay.fields(turn.thinking, has_calls=bool(turn.calls)))
@@ -259,7 +260,7 @@ class Conversation:
             content = self._result_content(share, call, attached) if share else _NO_RESULT
             messages.append({"role": "tool", "tool_call_id": call.upstream_id, "content": content})
         if turn.notes:
-            append_texts(messages[-1], turn.notes)
+            append_texts(messages[-1], turn.notes, keeps_parts=self._dialect.cache_control)
         return attached
 
     def _result_content(self, results: list[_Result], call: _Call, attached: list[Part]) -> str | list[Part]:

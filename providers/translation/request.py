@@ -8,7 +8,7 @@ from typing import Any
 
 from providers import wire_json
 from providers.translation.blocks import BlockTranslator
-from providers.translation.contents import system_message, system_parts
+from providers.translation.contents import limit_marks, system_message, system_parts
 from providers.translation.dialect import Dialect
 from providers.translation.messages import Conversation
 from providers.translation.schemas import output_schema, qualifies_for_strict
@@ -50,6 +50,7 @@ class RequestOptions:
     context_window: int | None = None
     max_output_tokens: int | None = None
     capabilities: frozenset[str] | None = None  # None: unknown, nothing is withheld
+    session_id: str = ""  # the client's, where it has one
 
     def can(self, capability: str) -> bool:
         return self.capabilities is None or capability in self.capabilities
@@ -93,7 +94,11 @@ def to_chat_request(body: dict[str, Any], options: RequestOptions) -> ChatReques
     response_format, schema_text = _response_format(body, dialect, dropped)
     system = system_parts(body.get("system"), blocks) + conversation.system
     system.extend({"type": "text", "text": line} for line in (choice.instruction, schema_text) if line)
-    chat["messages"] = [system_message(system), *openai_messages] if system else openai_messages
+    if system:
+        openai_messages.insert(0, system_message(system, keeps_parts=dialect.cache_control))
+    if dialect.cache_control:
+        limit_marks(openai_messages, keeps_ttl=dialect.cache_ttl)
+    chat["messages"] = openai_messages
     if tools.functions:
         _add_tools(chat, tools, choice, dialect)
     max_tokens = _max_tokens(body, options)
@@ -273,17 +278,18 @@ def _response_format(
 
 
 def _add_identity(chat: dict[str, Any], body: dict[str, Any], options: RequestOptions, dropped: list[str]) -> None:
-    """Write what only OpenAI itself takes: a user id and the service tier.
+    """Write what few platforms take: a user id and the service tier (OpenAI), a key for the prompt cache.
 
-    Claude Code's user id names device, account and session, so it goes out only as a keyed hash.
+    Claude Code's user id names device, account and session. None of them goes out but as a keyed hash.
     """
+    if options.dialect.prompt_cache_key and options.session_id:
+        chat["prompt_cache_key"] = _keyed_hash("session", options.session_id, options.signing_key)
     is_openai = options.dialect.thinking_dialect == "openai"
     metadata = body.get("metadata")
     if metadata is not None:
         user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
         if is_openai and isinstance(user_id, str) and user_id:
-            raw = user_id.encode("utf-8", "surrogatepass")
-            chat["user"] = hmac.new(options.signing_key, raw, hashlib.sha256).hexdigest()[:32]
+            chat["user"] = _keyed_hash("user", user_id, options.signing_key)
         else:
             dropped.append("metadata")
     tier = body.get("service_tier")
@@ -292,6 +298,12 @@ def _add_identity(chat: dict[str, Any], body: dict[str, Any], options: RequestOp
             chat["service_tier"] = "auto" if tier == "auto" else "default"
         else:
             dropped.append("service_tier")
+
+
+def _keyed_hash(kind: str, value: str, key: bytes) -> str:
+    """Return 32 characters that stand for `value` and nothing else of its kind; OpenAI takes up to 64."""
+    raw = f"{kind}:{value}".encode("utf-8", "surrogatepass")
+    return hmac.new(key, raw, hashlib.sha256).hexdigest()[:32]
 
 
 def _decide_local_answer(request: ChatRequest, body: dict[str, Any], tools: ToolSet, choice: ToolChoice) -> None:

@@ -72,12 +72,18 @@ class RecordedRequestsTests(GatewayCase):
         self.assertEqual(model, item.body["model"], item.kind)
 
     async def test_all_are_answered_by_an_openai_upstream(self) -> None:
+        await Provider.objects.filter(name="up").aupdate(flags={"prompt_cache_key": True})
+        cache_keys: dict[str, str] = {}
         async with self.gateway(lambda _request: Reply(text_stream("Yes."))) as gateway:
             for kind in messages_requests():
                 asked = len(gateway.upstream.requests)
                 self.check_answer(recorded()[kind], await replay(gateway, recorded()[kind]))
                 for number in range(asked, len(gateway.upstream.requests)):
-                    self.assertEqual(complaints(gateway.sent(number)), [], kind)
+                    sent = gateway.sent(number)
+                    self.assertEqual(complaints(sent, extensions=frozenset({"prompt_cache_key"})), [], kind)
+                    session = recorded()[kind].own_headers["X-Claude-Code-Session-Id"]
+                    self.assertEqual(sent["prompt_cache_key"], cache_keys.setdefault(session, sent["prompt_cache_key"]))
+        self.assertEqual(len(set(cache_keys.values())), len(cache_keys))
         self.assertEqual(await CallRecord.objects.filter(status="ok").acount(), len(messages_requests()))
         sessions = {recorded()[kind].own_headers["X-Claude-Code-Session-Id"] for kind in messages_requests()}
         self.assertEqual({call.session_id async for call in CallRecord.objects.all()}, sessions)
