@@ -44,7 +44,7 @@ class Block:
 
     kind: Literal["text", "thinking"]
     pieces: list[str] = field(default_factory=list)
-    details: list[dict[str, Any]] = field(default_factory=list)  # `reasoning_details` of a thinking block
+    details: response.ReasoningDetails = field(default_factory=response.ReasoningDetails)  # of a thinking block
 
 
 class BlockWriter:
@@ -94,7 +94,7 @@ class BlockWriter:
                 return
             target = Block("thinking")
             self._place(target)
-        response.merge_details(target.details, details)
+        target.details.add(details)
         if text:
             target.pieces.append(text)
             if target is self.open and not self._options.omits_thinking:
@@ -223,8 +223,8 @@ class BlockWriter:
             content: dict[str, Any] = {"p": self._options.provider_name, "m": self._options.model_id}
             if self._options.omits_thinking:
                 content["t"] = "".join(block.pieces)
-            if block.details:
-                content["d"] = block.details
+            if details := block.details.whole():
+                content["d"] = details
             self.out.append(events.signature_delta(index, signature.seal(content, self._options.signing_key)))
         self.out.append(events.block_stop(index))
 

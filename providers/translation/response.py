@@ -7,6 +7,7 @@ from typing import Any
 
 # The members that may hold reasoning, in the order in which they count. OpenRouter sends the same text in two of them.
 _REASONING_MEMBERS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+_DETAIL_TEXTS = {"reasoning.text": "text", "reasoning.summary": "summary"}
 
 
 def to_chunks(completion: dict[str, Any]) -> list[dict[str, Any]]:
@@ -121,26 +122,41 @@ def details_of(delta: dict[str, Any]) -> list[dict[str, Any]]:
     return [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
 
 
-def merge_details(into: list[dict[str, Any]], details: list[dict[str, Any]]) -> None:
-    """Add streamed `reasoning_details`: pieces of one text or summary are joined, the rest is kept in order.
+class ReasoningDetails:
+    """Streamed `reasoning_details`, as a non-streamed answer would have had them: OpenRouter wants them back like that.
 
-    OpenRouter wants the list back as a non-streamed answer would have had it.
+    Pieces of one text or summary are joined, the rest is kept in order. A text has a piece per token.
     """
-    for detail in details:
-        last = into[-1] if into else None
-        member = {"reasoning.text": "text", "reasoning.summary": "summary"}.get(str(detail.get("type")))
-        if (
-            member is None
-            or last is None
-            or last.get("type") != detail.get("type")
-            or last.get("index") != detail.get("index")
-            or (last.get("id") and detail.get("id") and last["id"] != detail["id"])
-        ):
-            into.append(dict(detail))
-            continue
-        joined = _string(last.get(member)) + _string(detail.get(member))
-        last.update({name: value for name, value in detail.items() if value is not None})
-        last[member] = joined
+
+    def __init__(self) -> None:
+        self._items: list[dict[str, Any]] = []
+        self._pieces: list[list[str]] = []  # of the text or summary of each item
+
+    def add(self, details: list[dict[str, Any]]) -> None:
+        """Take the details of one chunk."""
+        for detail in details:
+            member = _DETAIL_TEXTS.get(str(detail.get("type")))
+            piece = _string(detail.get(member)) if member else ""
+            if member and self._items and _continues(self._items[-1], detail):
+                self._items[-1].update({name: value for name, value in detail.items() if value is not None})
+                self._pieces[-1].append(piece)
+            else:
+                self._items.append(dict(detail))
+                self._pieces.append([piece])
+
+    def whole(self) -> list[dict[str, Any]]:
+        """Return what came so far."""
+        whole = []
+        for item, pieces in zip(self._items, self._pieces, strict=True):
+            member = _DETAIL_TEXTS.get(str(item.get("type")))
+            whole.append({**item, member: "".join(pieces)} if member else item)
+        return whole
+
+
+def _continues(last: dict[str, Any], detail: dict[str, Any]) -> bool:
+    if last.get("type") != detail.get("type") or last.get("index") != detail.get("index"):
+        return False
+    return not (last.get("id") and detail.get("id") and last["id"] != detail["id"])
 
 
 def _details_text(details: Any) -> str:

@@ -17,15 +17,24 @@ _PREFIX = "wg1."
 _MAC_BYTES = 16
 # An unpacked content larger than this is no signature of ours; it bounds what a forged one can make us allocate.
 _MAX_CONTENT_BYTES = 64 * 1024 * 1024
+# What a signature carries comes back with every further request of the conversation. No reasoning is this long.
+_MAX_CARRIED_BYTES = 512 * 1024
+_QUICK_BYTES = 64 * 1024  # above this, speed counts for more than size: the event loop waits
 
 
 def seal(content: dict[str, Any], key: bytes) -> str:
     """Return `content` as a signature.
 
     Keys of `content`: "p" provider name, "m" model id, "t" the reasoning text where the block does not show it,
-    "d" the `reasoning_details` list. Form: "wg1." + base64url(HMAC-SHA-256[:16] + zlib(JSON)), without padding.
+    "d" the `reasoning_details` list. Where they are too long, "d" and then "t" is left out: the reasoning is not
+    replayed. Form: "wg1." + base64url(HMAC-SHA-256[:16] + zlib(JSON)), without padding.
     """
-    packed = zlib.compress(wire_json.encode(content), 6)
+    encoded = wire_json.encode(content)
+    for name in ("d", "t"):
+        if len(encoded) > _MAX_CARRIED_BYTES:
+            content = {key: value for key, value in content.items() if key != name}
+            encoded = wire_json.encode(content)
+    packed = zlib.compress(encoded, 1 if len(encoded) > _QUICK_BYTES else 6)
     return _PREFIX + base64.urlsafe_b64encode(_mac(packed, key) + packed).rstrip(b"=").decode("ascii")
 
 

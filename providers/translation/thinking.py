@@ -147,7 +147,8 @@ class ReasoningReplay:
         details: list[Any] = []
         for block in blocks:
             text = block.get("thinking")
-            sealed = self._sealed(block.get("signature"))
+            needs_sealed = not text or self.style == "reasoning_details"
+            sealed = self._sealed(block.get("signature")) if needs_sealed else None
             if not text and sealed is not None:
                 text = sealed.get("t")
             if isinstance(text, str):

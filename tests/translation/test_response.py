@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from providers.translation.events import PING, MessageBuilder, encode
-from providers.translation.response import choice_of, merge_details, reasoning_of, text_of, to_chunks
+from providers.translation.response import ReasoningDetails, choice_of, reasoning_of, text_of, to_chunks
 from tests.translation.answers import STOP, call, calls, chunk, message, reasoning, text, translate, usage
 
 J1, J2 = '{"path":"1"}', '{"path":"2"}'
@@ -139,11 +139,11 @@ def test_reasoning_comes_from_one_member_only() -> None:
 
 
 def test_details_of_different_blocks_stay_apart() -> None:
-    details: list[dict[str, Any]] = []
-    merge_details(details, [{"type": "reasoning.summary", "summary": "a", "index": 0}])
-    merge_details(details, [{"type": "reasoning.summary", "summary": "b", "index": 0, "id": None}])
-    merge_details(details, [{"type": "reasoning.summary", "summary": "c", "index": 1}])
-    assert [detail["summary"] for detail in details] == ["ab", "c"]
+    details = ReasoningDetails()
+    details.add([{"type": "reasoning.summary", "summary": "a", "index": 0}])
+    details.add([{"type": "reasoning.summary", "summary": "b", "index": 0, "id": None}])
+    details.add([{"type": "reasoning.summary", "summary": "c", "index": 1}])
+    assert [detail["summary"] for detail in details.whole()] == ["ab", "c"]
 
 
 def test_events_are_encoded_with_their_names_on_one_line() -> None:
