@@ -102,6 +102,7 @@ PRESETS: dict[str, Preset] = {
                 top_k=True,
                 pdf=True,
                 system_mid="preserve",
+                prefill=True,
             ),
             check_path="/key",  # the model list is public
             model_rules=platforms.OPENROUTER_RULES,
@@ -153,6 +154,7 @@ PRESETS: dict[str, Preset] = {
                 think_tags=True,
                 tool_images="inline",
                 buffer_tool_args=True,
+                prefill=True,
             ),
             timeouts=_LOCAL,
             local=True,

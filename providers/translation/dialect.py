@@ -41,7 +41,7 @@ class Dialect:
     tool_text_parser: bool = False  # calls leaked as <tool_call> text are parsed
     no_empty_tool: bool = False  # an empty tool result is rejected
     null_content: Literal["", None] = None  # content of an assistant message that holds only calls
-    prefill: bool = False  # a trailing assistant message is continued
+    prefill: bool = False  # a trailing assistant message is continued; else a user message asks for that
     lenient_eof: bool = False  # the end of the body without finish_reason and [DONE] is a normal end
     reasoning_excluded: bool = False  # completion_tokens does not contain the reasoning tokens
     content_filter_as: Literal["refusal", "end_turn"] = "refusal"

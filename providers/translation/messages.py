@@ -302,6 +302,12 @@ class Conversation:
             messages.append({"role": "user", "content": _CONTINUE})
             return
         self.is_prefilled = True
+        # Anthropic refuses white space at its end, and no model goes on well from there.
+        content = messages[-1]["content"]
+        if isinstance(content, str):
+            messages[-1]["content"] = content.rstrip()
+        else:
+            content[-1] = {**content[-1], "text": content[-1]["text"].rstrip()}
         if self._dialect.thinking_dialect == "deepseek":
             messages[-1]["prefix"] = True
 

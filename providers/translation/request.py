@@ -89,6 +89,8 @@ def to_chat_request(body: dict[str, Any], options: RequestOptions) -> ChatReques
         thinking = Thinking("default")
     elif conversation.is_prefilled and dialect.thinking_dialect == "template":
         thinking = Thinking("off")  # llama.cpp: "Assistant response prefill is incompatible with enable_thinking"
+    elif conversation.is_prefilled:
+        thinking = Thinking("default")  # Claude's reasoning comes before all text, or not at all
 
     chat: dict[str, Any] = {"model": options.model_id}
     response_format, schema_text = _response_format(body, dialect, dropped)
