@@ -71,8 +71,10 @@ class BlockTranslator:
         elif kind == "image":
             out.append(self._image(block))
         elif kind == "document":
+            self._note_citations(block)
             out.extend(self._document(block, depth))
         elif kind == "search_result":
+            self._note_citations(block)
             out.append(self.text(self._search_result(block, depth), block))
         elif kind == "tool_reference":
             name = block.get("tool_name")
@@ -96,6 +98,12 @@ class BlockTranslator:
     def note(self, what: str) -> None:
         if what not in self.dropped:
             self.dropped.append(what)
+
+    def _note_citations(self, block: dict[str, Any]) -> None:
+        """Note that the answer will not cite this source as the client asked: no other platform does."""
+        citations = block.get("citations")
+        if isinstance(citations, dict) and citations.get("enabled") is True:
+            self.note("citations")
 
     def _add_tool(self, tool: Any) -> None:
         """Note a tool that becomes available in mid-conversation: by name, or with its definition."""
