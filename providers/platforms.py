@@ -84,7 +84,12 @@ VENDORS = (
     ),
     Vendor(
         (".bigmodel.cn", "api.z.ai"),
-        {"thinking_dialect": "deepseek", "reasoning_replay": "reasoning_content", "forced_tools": False},
+        {
+            "thinking_dialect": "deepseek",
+            "reasoning_replay": "reasoning_content",
+            "forced_tools": False,
+            "json_schema": False,  # response_format knows text and json_object
+        },
         (_rule(r"glm-[0-9.]+(?!v)(?:-|$)", vision=False), _rule(r"glm-[0-9.]+v", vision=True)),
     ),
     Vendor((".minimax.io", ".minimaxi.com"), {"think_tags": True}),

@@ -361,4 +361,5 @@ def _stream_options(target: Target, call: UpstreamCall, request: ChatRequest) ->
         model_id=target.model_id,
         signing_key=signing_key(),
         context_window=target.context_window,
+        unfences_json=request.wants_json and "response_format" not in request.body,
     )

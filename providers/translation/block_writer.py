@@ -36,6 +36,7 @@ class StreamOptions:
     model_id: str
     signing_key: bytes
     context_window: int | None
+    unfences_json: bool = False  # the answer must be JSON, and only the prompt says so
 
 
 @dataclass(slots=True, eq=False)

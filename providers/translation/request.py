@@ -69,6 +69,7 @@ class ChatRequest:
     omits_thinking: bool = False
     stop_sequences: list[str] = field(default_factory=list)
     single_tool_call: bool = False
+    wants_json: bool = False  # the client gave a schema for the answer
     local_text: str | None = None  # not None: answer with this text and ask nobody
     local_stop_reason: str = "end_turn"
 
@@ -128,6 +129,7 @@ def to_chat_request(body: dict[str, Any], options: RequestOptions) -> ChatReques
         omits_thinking=asked_thinking.is_omitted,
         stop_sequences=stop_sequences,
         single_tool_call=choice.is_single,
+        wants_json=response_format is not None or schema_text is not None,
     )
     _decide_local_answer(request, body, tools, choice)
     return request

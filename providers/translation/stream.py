@@ -5,6 +5,7 @@ from typing import Any
 
 from providers.translation import response, stop, tokens
 from providers.translation.block_writer import Block, BlockWriter, StreamOptions
+from providers.translation.code_fence import CodeFence
 from providers.translation.events import Event, ToolUse
 from providers.translation.think_tags import ThinkTags
 from providers.translation.tool_calls import ToolCall, ToolCalls
@@ -47,7 +48,8 @@ class StreamTranslator:
         self._leaked: LeakedCalls | None = None
         if options.dialect.tool_text_parser and options.tool_schemas:
             self._leaked = LeakedCalls(self._writer.names.resolve, options.tool_schemas)
-        self._is_plain = self._think_tags is None and self._leaked is None  # content is text and nothing else
+        self._fence = CodeFence() if options.unfences_json else None
+        self._is_plain = self._think_tags is None and self._has_plain_text  # content is text and nothing else
         self._reasoning_member: str | None = None
         self._reasoned: list[str] = []
         self._sequence: str | None = None
@@ -70,6 +72,10 @@ class StreamTranslator:
     def notes(self) -> list[str]:
         """What was odd about the answer, for the log: one line each, without content."""
         return self._notes + self._writer.notes
+
+    @property
+    def _has_plain_text(self) -> bool:
+        return self._leaked is None and self._fence is None
 
     @property
     def usage(self) -> Usage:
@@ -216,7 +222,7 @@ class StreamTranslator:
             self._add_parts(self._think_tags.feed(text))
             if self._think_tags.is_done:
                 self._think_tags = None
-                self._is_plain = self._leaked is None
+                self._is_plain = self._has_plain_text
 
     def _take_calls(self, delta: dict[str, Any]) -> None:
         fragments = delta.get("tool_calls")
@@ -241,6 +247,11 @@ class StreamTranslator:
 
     def _add_content(self, text: str) -> None:
         shown = self._leaked.feed(text) if self._leaked is not None else text
+        if shown and self._fence is not None:
+            shown = self._fence.feed(shown)
+            if self._fence.is_done:
+                self._fence = None
+                self._is_plain = self._think_tags is None and self._has_plain_text
         if shown:
             self._writer.add_text(shown)
 
@@ -261,7 +272,12 @@ class StreamTranslator:
             held = self._leaked.flush()
             self._leaked = None
             if held:
-                self._writer.add_text(held)
+                self._add_content(held)
+        if self._fence is not None:
+            rest = self._fence.flush()
+            self._fence = None
+            if rest:
+                self._writer.add_text(rest)
         self._is_plain = True
 
     def _add_leaked_calls(self) -> None:

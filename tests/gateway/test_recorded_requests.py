@@ -88,6 +88,19 @@ class RecordedRequestsTests(GatewayCase):
         sessions = {recorded()[kind].own_headers["X-Claude-Code-Session-Id"] for kind in messages_requests()}
         self.assertEqual({call.session_id async for call in CallRecord.objects.all()}, sessions)
 
+    async def test_a_title_is_json_from_a_model_that_knows_no_formats(self) -> None:
+        refusal = {
+            "error": {"message": "response_format is not supported by this model", "type": "invalid_request_error"}
+        }
+        fenced = '```json\n{"title": "Wolves"}\n```'
+        async with self.gateway(json_reply(refusal, 400), Reply(text_stream(fenced))) as gateway:
+            for _ in range(2):  # the second time the model is known
+                response = await replay(gateway, recorded()["side_title"])
+                self.check_answer(recorded()["side_title"], response)
+                said = "".join(event["delta"].get("text", "") for event in parsed(response) if "delta" in event)
+                self.assertEqual(said, '{"title": "Wolves"}')
+        self.assertEqual(["response_format" in body for body in gateway.upstream.bodies], [True, False, False])
+
     async def test_all_reach_anthropic_as_they_came(self) -> None:
         anthropic = await Provider.objects.acreate(
             name="anthropic", kind="anthropic_compatible", base_url="https://api.anthropic.com"
