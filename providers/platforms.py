@@ -89,6 +89,7 @@ VENDORS = (
             "reasoning_replay": "reasoning_content",
             "forced_tools": False,
             "json_schema": False,  # response_format knows text and json_object
+            "null_content": "",
         },
         (_rule(r"glm-[0-9.]+(?!v)(?:-|$)", vision=False), _rule(r"glm-[0-9.]+v", vision=True)),
     ),

@@ -112,7 +112,8 @@ PRESETS: dict[str, Preset] = {
             "siliconflow",
             "https://api.siliconflow.cn/v1",
             "https://api.siliconflow.cn",
-            Dialect(thinking_dialect="siliconflow", top_k=True, think_tags=True),
+            # Its validator answers 400 (code 20015) to a null.
+            Dialect(thinking_dialect="siliconflow", top_k=True, think_tags=True, null_content=""),
             currency="CNY",
             models_path="/models?sub_type=chat",
             check_path="/user/info",
@@ -138,7 +139,7 @@ PRESETS: dict[str, Preset] = {
             "lmstudio",
             "http://127.0.0.1:1234/v1",
             "http://127.0.0.1:1234",
-            Dialect(thinking_dialect="template", top_k=True, think_tags=True, buffer_tool_args=True),
+            Dialect(thinking_dialect="template", top_k=True, think_tags=True, buffer_tool_args=True, null_content=""),
             timeouts=_LOCAL,
             local=True,
             models_path="/api/v1/models",

@@ -130,7 +130,7 @@ def test_every_kind_of_the_model_has_a_preset_with_an_address(kind: str) -> None
             {"sampling": False, "reasoning_replay": "reasoning_content"},
         ),
         ("openai_compatible", "https://open.bigmodel.cn/api/paas/v4", "glm-4.5v", {"vision": True}),
-        ("openai_compatible", "https://open.bigmodel.cn/api/paas/v4", "glm-5.2", {"vision": False}),
+        ("openai_compatible", "https://open.bigmodel.cn/api/paas/v4", "glm-5.2", {"vision": False, "null_content": ""}),
         (
             "dashscope",
             "",
@@ -148,7 +148,7 @@ def test_every_kind_of_the_model_has_a_preset_with_an_address(kind: str) -> None
         ("openrouter", "", "google/gemini-3-pro", {"cache_control": True}),
         ("openrouter", "", "qwen/qwen3.7-plus", {"cache_control": True}),
         ("openrouter", "", "openai/gpt-5", {"cache_control": False, "sampling": False}),
-        ("siliconflow", "", "zai-org/GLM-5.2", {"thinking_dialect": "siliconflow", "think_tags": True}),
+        ("siliconflow", "", "zai-org/GLM-5.2", {"thinking_dialect": "siliconflow", "null_content": ""}),
         ("siliconflow", "", "Qwen/Qwen3-235B-A22B-Instruct-2507", {"thinking": False}),
         (
             "ollama",
@@ -156,7 +156,7 @@ def test_every_kind_of_the_model_has_a_preset_with_an_address(kind: str) -> None
             "qwen3:8b",
             {"thinking_dialect": "ollama", "buffer_tool_args": True, "null_content": "", "forced_tools": False},
         ),
-        ("lmstudio", "", "x", {"thinking_dialect": "template", "buffer_tool_args": True}),
+        ("lmstudio", "", "x", {"thinking_dialect": "template", "buffer_tool_args": True, "null_content": ""}),
     ],
 )
 def test_dialect_follows_kind_vendor_and_model(kind: str, base: str, model: str, expected: dict[str, Any]) -> None:
