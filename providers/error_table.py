@@ -211,6 +211,8 @@ FEATURES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("reasoning_refused", _refusal("reasoning_content|reasoning_details")),
     ("parallel_tool_calls", _refusal("parallel_tool_calls")),
     ("tool_choice", _refusal(r"tool_choice|tool choice")),
+    # DashScope: "Json mode response is not supported when enable_thinking is true". Thinking itself is not refused.
+    ("response_format", re.compile(r"json mode response is not supported")),
     (
         "thinking",
         _refusal(

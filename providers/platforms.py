@@ -103,7 +103,8 @@ DASHSCOPE_RULES = (
     _rule(r"qwen|qwq|qvq|deepseek|kimi", reasoning_replay="reasoning_content"),
     _rule(r"coder|instruct|tongyi|qwen2|qwen-turbo-0|-mt-", thinking=False, reasoning_replay="drop"),
     # These think always, and refuse enable_thinking: false.
-    _rule(r"qwq|qvq|-thinking|deepseek-r1|kimi-k2\.7", thinking=False),
+    # A format for the answer is refused while a model thinks.
+    _rule(r"qwq|qvq|-thinking|deepseek-r1|kimi-k2\.7", thinking=False, json_schema=False),
     _rule(r"coder|deepseek|glm|tongyi|qwq|qwen3\.7-max", vision=False),
     # The models for which explicit caching is documented ("Context cache", read 2026-10). Snapshots of them are not.
     _rule(

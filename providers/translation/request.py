@@ -84,6 +84,7 @@ def to_chat_request(body: dict[str, Any], options: RequestOptions) -> ChatReques
     dropped = [key for key in body if key not in _TRANSLATED]
     tools, choice, names, conversation, blocks = _translate_conversation(body, options)
     openai_messages = conversation.openai_messages()
+    response_format, schema_text = _response_format(body, dialect, dropped)
     thinking = requested_thinking(body)
     asked_thinking = thinking
     if not options.can("thinking"):
@@ -92,9 +93,10 @@ def to_chat_request(body: dict[str, Any], options: RequestOptions) -> ChatReques
         thinking = Thinking("off")  # llama.cpp: "Assistant response prefill is incompatible with enable_thinking"
     elif conversation.is_prefilled:
         thinking = Thinking("default")  # Claude's reasoning comes before all text, or not at all
+    elif response_format is not None and dialect.thinking_dialect == "dashscope":
+        thinking = Thinking("off")  # "Json mode response is not supported when enable_thinking is true"
 
     chat: dict[str, Any] = {"model": options.model_id}
-    response_format, schema_text = _response_format(body, dialect, dropped)
     system = system_parts(body.get("system"), blocks) + conversation.system
     system.extend({"type": "text", "text": line} for line in (choice.instruction, schema_text) if line)
     if system:

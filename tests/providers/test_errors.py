@@ -147,6 +147,7 @@ def test_overflow_with_its_numbers(status: int, body: Any, prompt: int | None, w
         (400, error("parameter.enable_thinking must be set to false for non-streaming calls"), "thinking", None),
         (400, error("Unrecognized request argument supplied: reasoning_effort"), "thinking", None),
         (400, error("response_format type json_schema is unavailable now"), "response_format", None),
+        (400, error("<400> InternalError.Algo.InvalidParameter: Json mode response is not supported when enable_thinking is true"), "response_format", None),
         (400, error("top_k is not supported"), "top_k", None),
         (422, {"detail": [{"loc": ["body", "parallel_tool_calls"], "msg": "Extra inputs are not permitted"}]}, "parallel_tool_calls", None),
         (400, error("System message must be at the beginning."), "system", None),

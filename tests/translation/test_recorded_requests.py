@@ -227,7 +227,8 @@ def expected_thinking(body: Json, dialect: Dialect) -> Json:
     thinking = body.get("thinking", {})
     budget = thinking.get("budget_tokens")
     effort = "high" if budget else body.get("output_config", {}).get("effort")
-    off = thinking.get("type") == "disabled"
+    has_format = dialect.json_schema and "format" in body.get("output_config", {})
+    off = thinking.get("type") == "disabled" or (has_format and dialect.thinking_dialect == "dashscope")
     if (effort is None and not off) or not dialect.thinking:
         return {}
     match dialect.thinking_dialect:

@@ -28,7 +28,11 @@ def test_every_platform_is_asked_in_a_way_it_knows(row, fields):
     system = request.body["messages"][0]["content"]
     assert request.wants_json
     assert not {"output_config", "output_format"} & {*request.body, *request.dropped_fields}
-    if "deepseek.com" in row[1] or row[0] in ("deepseek", "zhipu"):
+    thinks_always = row[2] in ("qwen3-235b-a22b-thinking-2507", "qwq-plus") or row[::2] == (
+        "dashscope",
+        "kimi-k2.7-code",
+    )
+    if "deepseek.com" in row[1] or row[0] in ("deepseek", "zhipu") or thinks_always:
         assert "response_format" not in request.body
         assert json.dumps(SCHEMA, separators=(",", ":")) in system
     else:
@@ -51,6 +55,23 @@ def test_a_forced_tool_and_a_format_go_together(row):
         assert request.body["tool_choice"] == "auto"
         assert "Answer by calling the tool Read." in system[0]
     assert ("response_format" in request.body) != ("JSON Schema" in "".join(system))
+
+
+@pytest.mark.parametrize("thinking", [{"type": "adaptive"}, None])
+def test_a_format_turns_thinking_off_where_they_exclude_each_other(thinking):
+    fields = {"thinking": thinking, "output_config": {"effort": "medium", "format": FORMAT}}
+    hybrid = translate_request(dialect=dialect_of(("dashscope", "", "qwen3.6-plus")), **fields).body
+    assert hybrid["enable_thinking"] is False
+    assert "thinking_budget" not in hybrid
+    assert "response_format" in hybrid
+    always = translate_request(dialect=dialect_of(("dashscope", "", "qwq-plus")), **fields).body
+    assert not {"enable_thinking", "response_format"} & always.keys()
+    assert "JSON Schema" in always["messages"][0]["content"]
+    never = translate_request(dialect=dialect_of(("dashscope", "", "qwen3-coder-plus")), **fields).body
+    assert "enable_thinking" not in never
+    assert "response_format" in never
+    elsewhere = translate_request(dialect=dialect_of(("siliconflow", "", "zai-org/GLM-5.2")), **fields).body
+    assert elsewhere["enable_thinking"] is True
 
 
 def test_no_format_no_json():
