@@ -117,6 +117,7 @@ DASHSCOPE_RULES = (
 # Marks in content blocks are honoured for these; elsewhere they are ignored or refused.
 OPENROUTER_RULES = (
     _rule(r"^~?(anthropic/|google/gemini|qwen/|minimax/|z-ai/)", cache_control=True),
+    _rule(r"^~?anthropic/", cache_ttl=True),
     _rule(r"^~?openai/(gpt-[5-9]|o\d)", sampling=False, stop=False),
     # "Prefilling assistant messages is not supported for this model." OpenAI's take it for a turn that is over.
     _rule(r"^~?(openai/|anthropic/claude-[a-z]+-([5-9]|4\.[6-9]))", prefill=False),

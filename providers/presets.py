@@ -102,6 +102,7 @@ PRESETS: dict[str, Preset] = {
                 top_k=True,
                 pdf=True,
                 system_mid="preserve",
+                cache_ttl=False,
                 prefill=True,
             ),
             check_path="/key",  # the model list is public

@@ -95,7 +95,7 @@ def test_marks_on_tools_are_left_out():
 
 READ_BY_DASHSCOPE = "qwen3.7-max qwen3.6-plus qwen3.6-flash qwen-plus qwen3-coder-plus qwen3-vl-flash kimi-k2.6 glm-5.1"
 NOT_BY_DASHSCOPE = "qwen-turbo qwen3.6-plus-2026-04-02 deepseek-v4-pro kimi-k2.7-code glm-5.2 qwq-plus qwen3-8b"
-READ_BY_OPENROUTER = "anthropic/claude-opus-5 google/gemini-3-pro qwen/qwen3.7-plus minimax/minimax-m3 z-ai/glm-5.2"
+READ_BY_OPENROUTER = "google/gemini-3-pro qwen/qwen3.7-plus minimax/minimax-m3 z-ai/glm-5.2"
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,9 @@ READ_BY_OPENROUTER = "anthropic/claude-opus-5 google/gemini-3-pro qwen/qwen3.7-p
     [
         ("dashscope", READ_BY_DASHSCOPE, True, False),
         ("dashscope", NOT_BY_DASHSCOPE, False, False),
-        ("openrouter", READ_BY_OPENROUTER, True, True),
-        ("openrouter", "openai/gpt-5.6-sol deepseek/deepseek-v4-flash", False, True),
+        ("openrouter", "anthropic/claude-opus-5 ~anthropic/claude-sonnet-5", True, True),
+        ("openrouter", READ_BY_OPENROUTER, True, False),
+        ("openrouter", "openai/gpt-5.6-sol deepseek/deepseek-v4-flash", False, False),
     ],
 )
 def test_models_that_read_marks(kind, model_ids, cache_control, cache_ttl):
