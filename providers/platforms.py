@@ -111,6 +111,7 @@ DASHSCOPE_RULES = (
         r"^(qwen3(\.\d+)?-(max|plus|flash)|qwen-(plus|flash)|qwen3-(coder|vl)-(plus|flash)|deepseek-v3\.2"
         r"|kimi-k2\.[56]|glm-5\.1)(-preview)?$",
         cache_control=True,
+        cache_ttl=False,
     ),
 )
 

@@ -88,7 +88,7 @@ PRESETS: dict[str, Preset] = {
             "https://dashscope.aliyuncs.com/compatible-mode/v1",
             "https://dashscope.aliyuncs.com/apps/anthropic",
             # tool_choice is "auto" or "none" only, and a forced tool fails in thinking mode.
-            Dialect(thinking_dialect="dashscope", top_k=True, forced_tools=False, cache_ttl=False),
+            Dialect(thinking_dialect="dashscope", top_k=True, forced_tools=False),
             currency="CNY",
             model_rules=platforms.DASHSCOPE_RULES,
         ),

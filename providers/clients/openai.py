@@ -336,10 +336,10 @@ def _request_options(target: Target, call: UpstreamCall) -> RequestOptions:
         dialect=target.dialect,
         input_tokens_estimate=call.input_tokens_estimate,
         signing_key=signing_key(),
+        session_id=call.session_id,
         context_window=target.context_window,
         max_output_tokens=target.max_output_tokens,
         capabilities=target.capabilities,
-        session_id=call.session_id,
     )
 
 
@@ -354,6 +354,7 @@ def _stream_options(target: Target, call: UpstreamCall, request: ChatRequest) ->
         known_tool_ids=request.known_tool_ids,
         shows_thinking=request.shows_thinking,
         omits_thinking=request.omits_thinking,
+        unfences_json=request.wants_json and "response_format" not in request.body,
         stop_sequences=request.stop_sequences,
         single_tool_call=request.single_tool_call,
         new_tool_id=lambda: f"toolu_{secrets.token_hex(12)}",
@@ -361,5 +362,4 @@ def _stream_options(target: Target, call: UpstreamCall, request: ChatRequest) ->
         model_id=target.model_id,
         signing_key=signing_key(),
         context_window=target.context_window,
-        unfences_json=request.wants_json and "response_format" not in request.body,
     )

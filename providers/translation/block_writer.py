@@ -29,6 +29,7 @@ class StreamOptions:
     known_tool_ids: Set[str]
     shows_thinking: bool
     omits_thinking: bool
+    unfences_json: bool  # the answer must be JSON, and only the prompt says so
     stop_sequences: Sequence[str]
     single_tool_call: bool
     new_tool_id: Callable[[], str]
@@ -36,7 +37,6 @@ class StreamOptions:
     model_id: str
     signing_key: bytes
     context_window: int | None
-    unfences_json: bool = False  # the answer must be JSON, and only the prompt says so
 
 
 @dataclass(slots=True, eq=False)

@@ -47,10 +47,10 @@ class RequestOptions:
     dialect: Dialect
     input_tokens_estimate: int
     signing_key: bytes
+    session_id: str = ""  # the client's, where it has one
     context_window: int | None = None
     max_output_tokens: int | None = None
     capabilities: frozenset[str] | None = None  # None: unknown, nothing is withheld
-    session_id: str = ""  # the client's, where it has one
 
     def can(self, capability: str) -> bool:
         return self.capabilities is None or capability in self.capabilities
@@ -65,11 +65,11 @@ class ChatRequest:
     tool_names: dict[str, str] = field(default_factory=dict)  # name sent upstream -> client's, where they differ
     tool_schemas: dict[str, dict[str, Any]] = field(default_factory=dict)  # client's name -> input schema
     known_tool_ids: frozenset[str] = frozenset()  # ids in the history, as the client knows them
+    wants_json: bool = False  # the client gave a schema for the answer
     shows_thinking: bool = False
     omits_thinking: bool = False
     stop_sequences: list[str] = field(default_factory=list)
     single_tool_call: bool = False
-    wants_json: bool = False  # the client gave a schema for the answer
     local_text: str | None = None  # not None: answer with this text and ask nobody
     local_stop_reason: str = "end_turn"
 
@@ -127,11 +127,11 @@ def to_chat_request(body: dict[str, Any], options: RequestOptions) -> ChatReques
         tool_names=names.changed(),
         tool_schemas=tools.schemas,
         known_tool_ids=frozenset(conversation.tool_ids),
+        wants_json=response_format is not None or schema_text is not None,
         shows_thinking=asked_thinking.is_shown,
         omits_thinking=asked_thinking.is_omitted,
         stop_sequences=stop_sequences,
         single_tool_call=choice.is_single,
-        wants_json=response_format is not None or schema_text is not None,
     )
     _decide_local_answer(request, body, tools, choice)
     return request

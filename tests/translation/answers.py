@@ -37,6 +37,7 @@ def options(**changes: Any) -> StreamOptions:
         "known_tool_ids": frozenset(),
         "shows_thinking": True,
         "omits_thinking": False,
+        "unfences_json": False,
         "stop_sequences": [],
         "single_tool_call": False,
         "new_tool_id": lambda: f"toolu_new{next(new_ids)}",

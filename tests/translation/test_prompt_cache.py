@@ -102,7 +102,7 @@ READ_BY_OPENROUTER = "google/gemini-3-pro qwen/qwen3.7-plus minimax/minimax-m3 z
     ("kind", "model_ids", "cache_control", "cache_ttl"),
     [
         ("dashscope", READ_BY_DASHSCOPE, True, False),
-        ("dashscope", NOT_BY_DASHSCOPE, False, False),
+        ("dashscope", NOT_BY_DASHSCOPE, False, True),
         ("openrouter", "anthropic/claude-opus-5 ~anthropic/claude-sonnet-5", True, True),
         ("openrouter", READ_BY_OPENROUTER, True, False),
         ("openrouter", "openai/gpt-5.6-sol deepseek/deepseek-v4-flash", False, False),
