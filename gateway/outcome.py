@@ -71,6 +71,8 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
         record["notes"] = opened.answer.notes
     if call.parent_id:
         record["for"] = call.parent_id
+    if usage.web_search_requests:
+        record["web_search_requests"] = usage.web_search_requests
     call.http_status = answered.status if answered else (200 if status == "ok" else 499)
     result = Settlement(
         call_id=call.admitted.call_id,
@@ -169,5 +171,9 @@ def captured(call: Progress) -> capture.Exchange | None:
         is_full=is_full,
         max_bytes=settings.capture_max_bytes,
         retention_days=settings.capture_retention_days,
-        secrets=(*received.secrets, *(secret.value for target in vendors for secret in target.secrets)),
+        secrets=(
+            *received.secrets,
+            *(secret.value for target in vendors for secret in target.secrets),
+            *([settings.search.secret] if settings.search is not None else []),
+        ),
     )

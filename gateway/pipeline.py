@@ -118,6 +118,7 @@ async def answer(request: ASGIRequest, front_end: FrontEnd) -> HttpResponseBase:
         # What an OpenAI client says about itself means nothing to an Anthropic upstream.
         query=received.query if is_native else "",
         headers=received.headers if is_native else {},
+        search=admitted.snapshot.settings.search,
         wire_format=front_end.wire_format,
         client_body=received.client_body,
         dropped_fields=tuple(received.form.dropped_fields),
@@ -338,8 +339,10 @@ class _Call:
                 await ledger_thread.current().settle(settlement)
         except TimeoutError:
             logger.warning("the end of the answer goes out before its settlement is committed")
-        if status == "ok" and self._known.opened is not None and not settlement.usage.is_estimated:
-            self._calibrate(settlement.usage)
+        usage = settlement.usage
+        # With searches the usage is that of several prompts, or of more than the client sent.
+        if status == "ok" and self._known.opened is not None and not (usage.is_estimated or usage.web_search_requests):
+            self._calibrate(usage)
 
     def _settle_soon(self) -> None:
         if not self._is_settled:

@@ -38,6 +38,15 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchBackend:
+    """The search engine that runs web searches for models without one."""
+
+    kind: str  # "searxng" | "tavily"
+    url: str
+    secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One model of one provider."""
 

@@ -1,6 +1,7 @@
 """Which model answers a call: policies, routes, scenes, aliases, and the settings an administrator changes live."""
 
 import zoneinfo
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinLengthValidator, MinValueValidator
@@ -8,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from providers.encryption import decrypt, encrypt
 from providers.models import Model, name_validator
 
 
@@ -205,6 +207,21 @@ def validate_time_zone(value: str) -> None:
         raise ValidationError(_("“%(value)s” is not a time zone."), params={"value": value}) from error
 
 
+def validate_search_url(value: str) -> None:
+    """Raise `ValidationError` unless `value` is the address of a search backend."""
+    try:
+        parts = urlsplit(value)
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValidationError(_("This is not a URL.")) from error
+    if parts.scheme not in ("http", "https") or not host or any(character.isspace() for character in value):
+        raise ValidationError(_("Use an http or https URL with a host."))
+    if parts.username is not None or parts.password is not None:
+        raise ValidationError(_("Enter the secret in its own field, not in the URL."))
+    if parts.query or parts.fragment:
+        raise ValidationError(_("Use the URL without a query; the gateway adds its own."))
+
+
 class SearchKind(models.TextChoices):
     """The API that a search backend speaks."""
 
@@ -264,6 +281,25 @@ class RuntimeSettings(models.Model):
 
     def __str__(self) -> str:
         return str(_("settings"))
+
+    def clean(self) -> None:
+        if self.search_kind and not self.search_url:
+            raise ValidationError({"search_url": _("A search backend needs a URL.")})
+        if self.search_url:
+            try:
+                validate_search_url(self.search_url)
+            except ValidationError as error:
+                raise ValidationError({"search_url": error.messages}) from error
+
+    def set_search_secret(self, secret: str) -> None:
+        """Encrypt `secret` into this row, or remove the stored one when it is empty; the caller saves."""
+        self.encrypted_search_secret = encrypt(secret) if secret else ""
+        # Of a short secret four characters would be too much of it.
+        self.search_secret_last_four = secret[-4:] if len(secret) >= 12 else ""
+
+    def search_secret(self) -> str:
+        """Return the decrypted search secret, "" without one. Raises `Undecryptable`."""
+        return decrypt(self.encrypted_search_secret) if self.encrypted_search_secret else ""
 
     @classmethod
     def load(cls) -> "RuntimeSettings":

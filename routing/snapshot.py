@@ -1,14 +1,18 @@
 """The configuration as one immutable value, read once and shared by every call until its version moves."""
 
+import logging
 import re
 from dataclasses import dataclass, field
 from fnmatch import translate
 from zoneinfo import ZoneInfo
 
 from providers import config_version
-from providers.target import Target
+from providers.encryption import Undecryptable
+from providers.target import SearchBackend, Target
 from providers.targets import load_targets
 from routing.models import ModelAlias, Policy, Route, RuntimeSettings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class SettingsSnapshot:
     ping_interval_s: float = 15
     cooldown_enabled: bool = True
     safety_model: Target | None = None  # judges tool calls; None also while the model is disabled
+    search: SearchBackend | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,5 +124,16 @@ def load() -> Snapshot:
             ping_interval_s=row.ping_interval_s,
             cooldown_enabled=row.cooldown_enabled,
             safety_model=next((target for target in targets.values() if target.model_pk == row.safety_model_id), None),
+            search=_search_backend(row),
         ),
     )
+
+
+def _search_backend(row: RuntimeSettings) -> SearchBackend | None:
+    if not (row.search_kind and row.search_url):
+        return None
+    try:
+        return SearchBackend(row.search_kind, row.search_url, row.search_secret())
+    except Undecryptable:
+        logger.error("The search secret cannot be decrypted; web searches are not run")
+        return None

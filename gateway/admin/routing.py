@@ -9,8 +9,10 @@ from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.text import capfirst
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from gateway.admin.settings_form import RuntimeSettingsForm
 from gateway.admin_base import ModelAdmin, SwitchableAdmin, TabularInline, TimeZoneField, column, make_default
 from providers.models import Model
 from routing.models import ClassifierEntry, ModelAlias, Policy, Route, RouteEntry, RuntimeSettings, Scene
@@ -223,8 +225,33 @@ class RuntimeSettingsAdmin(ModelAdmin):
         (_("Time"), {"fields": ("business_time_zone",)}),
         (_("Calls"), {"fields": ("ping_interval_s", "cooldown_enabled")}),
         (_("Auto mode"), {"fields": ("safety_model",)}),
+        (
+            _("Web search"),
+            {
+                "fields": (
+                    "search_kind",
+                    "search_url",
+                    "search_secret",
+                    "stored_search_secret",
+                    "removes_search_secret",
+                ),
+                "description": _(
+                    "Runs the web searches of Claude Code and of other clients for models that have no search of "
+                    "their own."
+                ),
+            },
+        ),
     )
+    form = RuntimeSettingsForm
     autocomplete_fields = ("safety_model",)
+    readonly_fields = ("stored_search_secret",)
+
+    @admin.display(description=_("stored secret"))
+    def stored_search_secret(self, row: RuntimeSettings) -> str:
+        """Return what may be shown of the secret."""
+        if row.search_secret_last_four:
+            return f"…{row.search_secret_last_four}"
+        return gettext("set") if row.encrypted_search_secret else ""
 
     def formfield_for_foreignkey(
         self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any

@@ -12,7 +12,7 @@ from django.db import models
 from accounts.models import ApiKey, Quota, Team, User
 from gateway.config.accounts import KEY_COLUMNS, QUOTA_COLUMNS, TEAM_COLUMNS, USER_COLUMNS, role_names
 from gateway.config.providers import CREDENTIAL_COLUMNS, MODEL_COLUMNS, PRICE_COLUMNS, PROVIDER_COLUMNS, stated_prices
-from gateway.config.routing import POLICY_COLUMNS, ROUTE_COLUMNS, SCENE_COLUMNS, SETTINGS_COLUMNS
+from gateway.config.routing import POLICY_COLUMNS, ROUTE_COLUMNS, SCENE_COLUMNS, SEARCH_COLUMNS, SETTINGS_COLUMNS
 from gateway.config.rows import identity_of
 from gateway.config.schema import ROLES, VERSION
 from providers.models import Model, Price, Provider
@@ -42,14 +42,10 @@ def export() -> str:
         "keys": _keys(),
         "quotas": _quotas(),
     }
-    settings = RuntimeSettings.load()
     document: dict[str, Any] = {
         "version": VERSION,
         **{section: entries for section, entries in sections.items() if entries},
-        "settings": {
-            **{field: getattr(settings, column) for field, column in SETTINGS_COLUMNS.items()},
-            "safety_model": identity_of(settings.safety_model) if settings.safety_model is not None else None,
-        },
+        "settings": _settings(),
     }
     body = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
     return HEAD + body
@@ -193,6 +189,15 @@ def _quotas() -> list[dict[str, Any]]:
             del entry["currency"]
         entries.append(entry)
     return entries
+
+
+def _settings() -> dict[str, Any]:
+    row = RuntimeSettings.load()
+    settings = {field: getattr(row, column) for field, column in SETTINGS_COLUMNS.items()}
+    settings["safety_model"] = identity_of(row.safety_model) if row.safety_model is not None else None
+    if row.search_kind:
+        settings["search"] = {field: getattr(row, column) for field, column in SEARCH_COLUMNS.items()}
+    return settings
 
 
 def _references(row: models.Model, *fields: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from gateway.config.rows import Run, shown
-from gateway.config.schema import POLICY, ROUTE, SCENE, SETTINGS, Item, columns
+from gateway.config.schema import POLICY, ROUTE, SCENE, SEARCH, SETTINGS, Item, columns
+from providers.encryption import Undecryptable
 from providers.models import Model
 from routing.models import ClassifierEntry, ModelAlias, Policy, Route, RouteEntry, RuntimeSettings, Scene
 
@@ -13,6 +14,7 @@ ROUTE_COLUMNS = columns(ROUTE)
 SCENE_COLUMNS = columns(SCENE)
 POLICY_COLUMNS = columns(POLICY)
 SETTINGS_COLUMNS = columns(SETTINGS)
+SEARCH_COLUMNS = columns(SEARCH)
 
 
 def write_routes(run: Run, items: list[Item]) -> None:
@@ -157,9 +159,46 @@ def write_settings(run: Run, item: Item) -> None:
     if safety_model is None:
         return
     values = run.plain_values(item, row, SETTINGS_COLUMNS) | safety_model
+    if "search" in item.values:
+        search = _search_values(run, item, row)
+        if search is None:
+            return
+        values |= search
     if all(getattr(row, column) == value for column, value in values.items()):
         return  # of a row that was never saved too: it would hold the defaults
     if row._state.adding:
         RuntimeSettings.objects.create(pk=1)
         row = RuntimeSettings.load()
-    run.write(item, row, values, SETTINGS_COLUMNS)
+    names = {**SETTINGS_COLUMNS, **{f"search.{field}": column for field, column in SEARCH_COLUMNS.items()}}
+    hidden = {"encrypted_search_secret": _("search.secret changed"), "search_secret_last_four": ""}
+    run.write(item, row, values, names, hidden=hidden)
+
+
+def _search_values(run: Run, item: Item, row: RuntimeSettings) -> dict[str, Any] | None:
+    """Return model field -> value of `search`, None if it is wrong. Without a secret the stored one is kept.
+
+    Null, of the whole as of the secret, removes what is stored.
+    """
+    wanted: dict[str, Any] | None = item.values["search"]
+    none = {"encrypted_search_secret": "", "search_secret_last_four": ""}
+    if wanted is None:
+        return {"search_kind": "", "search_url": "", **none}
+    values: dict[str, Any] = {"search_kind": wanted["kind"], "search_url": wanted["url"]}
+    secret: str | None = wanted.get("secret", "")
+    if secret is None:
+        return values | none
+    if "secret" in wanted and not (secret and all("!" <= character <= "~" for character in secret)):
+        run.refuse(item, ("search.secret", _("must consist of printable ASCII characters without spaces")))
+        return None
+    if secret and not _holds_secret(row, secret):
+        fresh = RuntimeSettings()
+        fresh.set_search_secret(secret)
+        values |= {name: getattr(fresh, name) for name in none}
+    return values
+
+
+def _holds_secret(row: RuntimeSettings, secret: str) -> bool:
+    try:
+        return row.search_secret() == secret
+    except Undecryptable:
+        return False

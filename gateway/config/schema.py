@@ -32,7 +32,7 @@ from gateway.config.fields import (
     whole_number,
 )
 from providers.models import CAPABILITIES, Provider
-from routing.models import CaptureMode, Policy, Route
+from routing.models import CaptureMode, Policy, Route, SearchKind
 
 VERSION = 1
 ROLES = ("member", "finance", "team_lead", "administrator")
@@ -172,6 +172,12 @@ QUOTA: Shape = {
     "action": Field(choice(*Quota.Action.values), "action"),
     "active": Field(boolean, "is_active"),
 }
+SEARCH: Shape = {
+    "kind": Field(choice(*SearchKind.values), "search_kind", required=True),
+    "url": Field(name, "search_url", required=True),
+    "secret": Field(text),
+    "secret_env": Field(name, nullable=False),
+}
 SETTINGS: Shape = {
     "capture": Field(choice(*CaptureMode.values), "capture"),
     "capture_retention_days": Field(whole_number(0), "capture_retention_days"),
@@ -180,6 +186,7 @@ SETTINGS: Shape = {
     "ping_interval_s": Field(seconds, "ping_interval_s"),
     "cooldown_enabled": Field(boolean, "cooldown_enabled"),
     "safety_model": Field(target),
+    "search": Field(mapping(SEARCH)),
 }
 
 
@@ -260,6 +267,10 @@ def parse(raw: Any, problems: Problems, read_secret: Callable[[str], str]) -> Do
         _at_most_one_default(document.sections.get(section, []), problems)
     if "settings" in top:
         document.settings = _item(top["settings"], "settings", "settings", SETTINGS, lambda _values: "", problems)
+        if document.settings.values.get("search") is not None:
+            search = Item("settings", "settings.search", "", document.settings.values["search"])
+            _take_secret(search, problems, read_secret)
+            document.settings.is_broken |= search.is_broken
     return document
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from providers.target import Secret, Target
+from providers.target import SearchBackend, Secret, Target
 from providers.translation.events import Event, ToolUse
 from providers.translation.usage import Usage
 
@@ -81,6 +81,7 @@ class UpstreamCall:
     only_relayed: str = ""
     # Makes the encoder of one answer; None for clients that speak Messages.
     new_encoder: Callable[["UpstreamCall"], AnswerEncoder] | None = None
+    search: SearchBackend | None = None  # runs web searches for models that have none
 
 
 class Answer(Protocol):

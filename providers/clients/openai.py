@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from providers import wire_json
 from providers.clients.base import Answer, UpstreamCall
 from providers.clients.http import UpstreamStream, post
 from providers.clients.repair import Refusals, leave_out, repair
+from providers.clients.searching import SearchingAnswer
 from providers.errors import ErrorKind, UpstreamError, classify, classify_payload, one_line
 from providers.presets import credential_headers, endpoint
 from providers.target import Secret, Target
@@ -47,9 +49,24 @@ class OpenAIClient:
         request = to_chat_request(call.body, _request_options(target, call))
         if request.local_text is not None:
             return LocalAnswer(request.local_text, request.local_stop_reason, call, request.dropped_fields)
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        before, deadline = now + target.timeouts.first_event_s, now + target.timeouts.total_s
+        deadline = asyncio.get_running_loop().time() + target.timeouts.total_s
+        answer = await self._ask_repairing(target, secret, call, request, deadline)
+        if request.search is None or call.search is None:
+            return answer
+
+        async def ask(body: dict[str, Any], added_tokens: int) -> "OpenAIAnswer":
+            longer = replace(call, body=body, input_tokens_estimate=call.input_tokens_estimate + added_tokens)
+            following = to_chat_request(body, _request_options(target, longer))
+            following.search = request.search  # a model may call what it is not offered any more
+            return await self._ask_repairing(target, secret, longer, following, deadline)
+
+        return SearchingAnswer(answer, ask, request.search, call.search, call.body)
+
+    async def _ask_repairing(
+        self, target: Target, secret: Secret | None, call: UpstreamCall, request: ChatRequest, deadline: float
+    ) -> "OpenAIAnswer":
+        """Return the started answer to `request`, which is changed by what the target refuses."""
+        before = asyncio.get_running_loop().time() + target.timeouts.first_event_s
         names = (target.provider_name, target.model_id)
         request.dropped_fields += leave_out(request.body, self._refusals.of(*names))
         repaired: list[tuple[str, int | None]] = []
@@ -161,6 +178,25 @@ class OpenAIAnswer:
         while not self._ended and not self._translator.has_output:
             self._events += await self._advance(None if self._translator.is_generating else before)
 
+    async def batches(self) -> AsyncIterator[list[Event]]:
+        """Yield the events as they come, without the end. Raises `UpstreamError`."""
+        events, self._events = self._events, []
+        if events:
+            yield events
+        while not self._ended:
+            events = await self._advance()
+            if events:
+                yield events
+
+    @property
+    def ending(self) -> list[Event]:
+        """The events that end the message, once it has ended: `message_delta` and `message_stop`."""
+        return self._tail
+
+    def closing_events(self) -> list[Event]:
+        """Return the events that close an open block."""
+        return self._translator.interrupt()
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the answer as server-sent events, without its end. Raises `UpstreamError`."""
         events, self._events = self._events, []
@@ -177,7 +213,7 @@ class OpenAIAnswer:
 
     def interrupted(self) -> bytes:
         """Return the events that close an open block."""
-        return encode(self._translator.interrupt())
+        return encode(self.closing_events())
 
     async def message(self) -> bytes:
         """Return the whole message as JSON. Raises `UpstreamError`."""
@@ -340,6 +376,7 @@ def _request_options(target: Target, call: UpstreamCall) -> RequestOptions:
         context_window=target.context_window,
         max_output_tokens=target.max_output_tokens,
         capabilities=target.capabilities,
+        has_search=call.search is not None,
     )
 
 
@@ -362,4 +399,6 @@ def _stream_options(target: Target, call: UpstreamCall, request: ChatRequest) ->
         model_id=target.model_id,
         signing_key=signing_key(),
         context_window=target.context_window,
+        search=request.search,
+        cites_sources=request.cites_sources,
     )

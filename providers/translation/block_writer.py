@@ -14,6 +14,7 @@ from providers.translation.dialect import Dialect
 from providers.translation.events import Event, ToolUse
 from providers.translation.tool_calls import ToolCall, ToolIds, ToolNames
 from providers.translation.usage import Usage, to_anthropic
+from providers.translation.web_search import SearchTool
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class StreamOptions:
     model_id: str
     signing_key: bytes
     context_window: int | None
+    search: SearchTool | None = None  # calls of it are the gateway's own
+    cites_sources: bool = False  # the platform's own search says in annotations what it found
 
 
 @dataclass(slots=True, eq=False)
@@ -192,7 +195,7 @@ class BlockWriter:
 
         Not with the name, which may come in pieces; and a call whose arguments turn out to be no use leaves no trace.
         """
-        if not self._options.dialect.buffer_tool_args:
+        if not self._options.dialect.buffer_tool_args and not self._is_search(call):
             ready = call.arguments.take()
             if ready:
                 self._send_input(call, ready)
@@ -204,12 +207,24 @@ class BlockWriter:
             self.block_count += 1
             name = self.names.resolve(call.name)
             self.generated.append(name)
-            self.tool_uses.append(ToolUse(self._ids.assign(call.id), name))
-            block = {"type": "tool_use", "id": self.tool_uses[-1].id, "name": name, "input": {}}
+            block: dict[str, Any]
+            search = self._options.search
+            if search is not None and self._is_search(call):
+                block = {"type": "server_tool_use", "id": f"srv{self._options.new_tool_id()}", "name": search.name}
+            else:
+                self.tool_uses.append(ToolUse(self._ids.assign(call.id), name))
+                block = {"type": "tool_use", "id": self.tool_uses[-1].id, "name": name}
+            block["input"] = {}
             self.out.append(events.block_start(call.block_index, block))
         self.generated.append(partial_json)
-        self.tool_uses[-1].pieces.append(partial_json)  # of the open block: there is one at a time
+        if not self._is_search(call):
+            self.tool_uses[-1].pieces.append(partial_json)  # of the open block: there is one at a time
         self.out.append(events.input_delta(call.block_index, partial_json))
+
+    def _is_search(self, call: ToolCall) -> bool:
+        """Say whether the gateway itself answers a call."""
+        search = self._options.search
+        return search is not None and self.names.resolve(call.name) == search.function_name
 
     def _close(self, *, is_truncated: bool) -> None:
         current, self.open = self.open, None

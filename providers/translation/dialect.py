@@ -45,3 +45,5 @@ class Dialect:
     lenient_eof: bool = False  # the end of the body without finish_reason and [DONE] is a normal end
     reasoning_excluded: bool = False  # completion_tokens does not contain the reasoning tokens
     content_filter_as: Literal["refusal", "end_turn"] = "refusal"
+    # Web search: left out, asked of the platform, or run by the gateway where its settings name a search backend.
+    server_tools: Literal["drop", "native", "search"] = "search"

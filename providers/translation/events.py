@@ -124,7 +124,7 @@ class MessageBuilder:
                 block = {**block, "text": joined}
             elif block["type"] == "thinking":
                 block = {**block, "thinking": joined}
-            elif block["type"] == "tool_use":
+            elif block["type"] in ("tool_use", "server_tool_use"):
                 tool_input = _tool_input(joined)
                 if tool_input is None:
                     if self._message["stop_reason"] in _TRUNCATED:

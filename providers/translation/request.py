@@ -24,6 +24,7 @@ from providers.translation.tools import (
 )
 from providers.translation.typed_tools import unavailable_text
 from providers.translation.validation import InvalidRequest, validate, whole_number
+from providers.translation.web_search import SearchTool, native_parameters, searches_natively
 
 __all__ = ["ChatRequest", "InvalidRequest", "RequestOptions", "to_chat_request", "validate"]
 
@@ -51,6 +52,7 @@ class RequestOptions:
     context_window: int | None = None
     max_output_tokens: int | None = None
     capabilities: frozenset[str] | None = None  # None: unknown, nothing is withheld
+    has_search: bool = False  # the gateway can run web searches
 
     def can(self, capability: str) -> bool:
         return self.capabilities is None or capability in self.capabilities
@@ -70,6 +72,8 @@ class ChatRequest:
     omits_thinking: bool = False
     stop_sequences: list[str] = field(default_factory=list)
     single_tool_call: bool = False
+    search: SearchTool | None = None  # the model may call it, and the gateway runs it
+    cites_sources: bool = False  # the platform searches, and says in annotations what it found
     local_text: str | None = None  # not None: answer with this text and ask nobody
     local_stop_reason: str = "end_turn"
 
@@ -106,6 +110,9 @@ def to_chat_request(body: dict[str, Any], options: RequestOptions) -> ChatReques
     chat["messages"] = openai_messages
     if tools.functions:
         _add_tools(chat, tools, choice, dialect)
+    if tools.native_search is not None and not choice.is_none:
+        is_only = not tools.functions or forced_tool(body) == tools.native_search.name
+        chat.update(native_parameters(dialect, tools.native_search, is_only=is_only))
     max_tokens = _max_tokens(body, options)
     if max_tokens is not None:
         chat[dialect.max_tokens_field] = max_tokens
@@ -132,6 +139,8 @@ def to_chat_request(body: dict[str, Any], options: RequestOptions) -> ChatReques
         omits_thinking=asked_thinking.is_omitted,
         stop_sequences=stop_sequences,
         single_tool_call=choice.is_single,
+        search=tools.search,
+        cites_sources=tools.native_search is not None,
     )
     _decide_local_answer(request, body, tools, choice)
     return request
@@ -165,10 +174,21 @@ def _translate_conversation(
     if blocks.definitions and (definitions is None or isinstance(definitions, list)):
         definitions = [*(definitions or ()), *blocks.definitions]
     forced_name = forced_tool(body)
+    can_search = {
+        "drop": False,
+        "native": searches_natively(dialect, options.model_id),
+        "search": options.has_search and options.can("tools"),
+    }
     tools = translate_tools(
-        definitions, names=names, dialect=dialect, revealed=blocks.revealed, forced_name=forced_name
+        definitions,
+        names=names,
+        dialect=dialect,
+        revealed=blocks.revealed,
+        forced_name=forced_name,
+        server_tools=dialect.server_tools if can_search[dialect.server_tools] else "drop",
     )
-    if forced_name in tools.server_tools:
+    native_name = tools.native_search.name if tools.native_search is not None else None
+    if forced_name is not None and (forced_name in tools.server_tools or forced_name == native_name):
         choice = ToolChoice()
     else:
         choice = translate_choice(body, tools, names, dialect)
@@ -179,6 +199,7 @@ def _translate_conversation(
         tools.functions = []  # Ollama ignores tool_choice
     if not tools.functions:
         choice = ToolChoice(is_none=choice.is_none)
+        tools.search = None
     return tools, choice, names, conversation, blocks
 
 
@@ -326,6 +347,8 @@ def _decide_local_answer(request: ChatRequest, body: dict[str, Any], tools: Tool
     if forced_name in tools.server_tools:
         kind = tools.server_tools[forced_name]
         request.local_text = unavailable_text(kind) or f"The tool {forced_name[:128]} is not available here."
+    elif tools.search is not None or tools.native_search is not None:
+        return
     elif tools.server_tools and not tools.has_own_tools and not choice.is_none:
         texts = (unavailable_text(kind) for kind in tools.server_tools.values())
         request.local_text = next((text for text in texts if text), None)

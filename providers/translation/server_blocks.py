@@ -5,8 +5,11 @@ from typing import Any
 import orjson
 
 from providers import wire_json
+from providers.translation.web_search import unseal
 
 _MAX_TEXT = 2000  # characters of one result
+_MAX_SEARCH_TEXT = 8000  # of one search of ours, with its excerpts
+_MAX_EXCERPT = 600
 _MAX_ITEMS = 20
 _CALLS = ("server_tool_use", "mcp_tool_use")
 
@@ -17,7 +20,10 @@ def is_server_block(kind: str) -> bool:
 
 
 def summary(block: dict[str, Any]) -> str:
-    """Return `[web_search: query]` for a call and `[web_search result] title (url)` lines for a result."""
+    """Return `[web_search: query]` for a call and `[web_search result] title (url)` lines for a result.
+
+    The results of the gateway's own searches come with their excerpts.
+    """
     kind = str(block.get("type"))
     if kind in _CALLS:
         name = block.get("name")
@@ -38,7 +44,9 @@ def _result_text(content: Any) -> str:
         return _cut(content)
     if isinstance(content, list):
         lines = [_item_text(item) for item in content[:_MAX_ITEMS] if isinstance(item, dict)]
-        return _cut("\n".join(line for line in lines if line)) or "nothing found"
+        has_excerpts = any(isinstance(item, dict) and unseal(item.get("encrypted_content")) for item in content)
+        limit = _MAX_SEARCH_TEXT if has_excerpts else _MAX_TEXT
+        return _cut("\n".join(line for line in lines if line), limit) or "nothing found"
     return _item_text(content) if isinstance(content, dict) else "nothing found"
 
 
@@ -49,11 +57,13 @@ def _item_text(item: dict[str, Any]) -> str:
         return _cut(item["text"])
     title, url = item.get("title"), item.get("url")
     if isinstance(title, str) or isinstance(url, str):
-        return f"{title[:200] if isinstance(title, str) else ''} ({url[:500] if isinstance(url, str) else ''})"
+        line = f"{title[:200] if isinstance(title, str) else ''} ({url[:500] if isinstance(url, str) else ''})"
+        excerpt = unseal(item.get("encrypted_content"))
+        return f"{line}\n{_cut(excerpt, _MAX_EXCERPT)}" if excerpt else line
     output = [item[key] for key in ("stdout", "stderr") if isinstance(item.get(key), str) and item[key]]
     if output or "return_code" in item:
         return _cut("\n".join(output)) or "no output"
-    # Search results carry their page as an encrypted text that only Anthropic can read.
+    # What Anthropic's search found comes with an encrypted text that only Anthropic can read.
     return _json({key: value for key, value in item.items() if not str(key).startswith("encrypted_")})
 
 
@@ -68,5 +78,5 @@ def _json(value: Any) -> str:
     return _cut(text)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + " …"
+def _cut(text: str, limit: int = _MAX_TEXT) -> str:
+    return text if len(text) <= limit else text[:limit] + " …"

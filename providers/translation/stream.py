@@ -11,6 +11,7 @@ from providers.translation.think_tags import ThinkTags
 from providers.translation.tool_calls import ToolCall, ToolCalls
 from providers.translation.tool_text import LeakedCalls
 from providers.translation.usage import Usage, combine, from_openai, to_anthropic
+from providers.translation.web_search import citations_of, sources_text
 
 __all__ = ["ErrorInStream", "StreamOptions", "StreamTranslator", "Truncated"]
 
@@ -57,6 +58,7 @@ class StreamTranslator:
         self._uses_message = False
         self._reported: Usage | None = None
         self._notes: list[str] = []
+        self._citations: list[tuple[str, str]] = []
 
     @property
     def has_output(self) -> bool:
@@ -135,6 +137,8 @@ class StreamTranslator:
         meaning = stop.meaning_of(self.finish_reason or "")
         self._add_leaked_calls()
         self._end_content()
+        if self._citations:
+            writer.add_text(sources_text(self._citations))
         writer.finish(is_truncated=meaning == "length")
         result = self._stop(meaning)
         self.stop_reason = result.reason
@@ -174,6 +178,8 @@ class StreamTranslator:
                 self.is_generating = True
                 self._writer.add_text(refusal)
             self._take_calls(delta)
+            if self._options.cites_sources and delta.get("annotations"):
+                self._citations += citations_of(delta)
         if finish:
             self.is_generating = True
             # Azure repeats itself: a limit or a filter outweighs the plain end around it.

@@ -3,12 +3,13 @@
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from providers.translation import typed_tools
 from providers.translation.dialect import Dialect
 from providers.translation.schemas import object_schema, qualifies_for_strict
 from providers.translation.validation import InvalidRequest
+from providers.translation.web_search import SearchTool, function_of, is_web_search, search_tool
 
 _VALID_NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _INVALID_CHARACTER = re.compile(r"[^a-zA-Z0-9_-]")
@@ -62,17 +63,26 @@ class ToolSet:
     functions: list[dict[str, Any]] = field(default_factory=list)  # Chat Completions form
     schemas: dict[str, dict[str, Any]] = field(default_factory=dict)  # client's name -> the client's input schema
     server_tools: dict[str, str] = field(default_factory=dict)  # name -> type, of those nobody upstream can run
+    search: SearchTool | None = None  # a web search that the gateway runs; the function stands for it
+    native_search: SearchTool | None = None  # one that the platform runs
     has_own_tools: bool = False  # any tool the client runs, offered or not
     dropped: list[str] = field(default_factory=list)
 
 
 def translate_tools(
-    tools: Any, *, names: ToolNames, dialect: Dialect, revealed: set[str], forced_name: str | None
+    tools: Any,
+    *,
+    names: ToolNames,
+    dialect: Dialect,
+    revealed: set[str],
+    forced_name: str | None,
+    server_tools: Literal["drop", "native", "search"] = "drop",
 ) -> ToolSet:
     """Return the functions to offer.
 
     `revealed` are the names the history calls or refers to: a tool with `defer_loading` is offered only then, or when
-    tool_choice forces it, or when the client relies on a tool search that no upstream has.
+    tool_choice forces it, or when the client relies on a tool search that no upstream has. `server_tools` says what
+    becomes of a web search: left out, run by the platform, or offered as a function that the gateway runs.
     """
     result = ToolSet()
     if not isinstance(tools, list):
@@ -83,7 +93,11 @@ def translate_tools(
         isinstance(tool, dict) and isinstance(tool.get("type"), str) and typed_tools.is_tool_search(tool["type"])
         for tool in tools
     )
+    searches = []
     for position, tool in enumerate(tools):
+        if server_tools != "drop" and isinstance(tool, dict) and is_web_search(tool.get("type")):
+            searches.append(tool)
+            continue
         definition = _definition(tool, position, result)
         if definition is None:
             continue
@@ -101,7 +115,19 @@ def translate_tools(
             function["strict"] = True
         result.schemas[name] = schema if isinstance(schema, dict) else parameters
         result.functions.append({"type": "function", "function": function})
+    if searches and server_tools == "search":
+        result.search = search_tool(searches[0], result.schemas)
+        _offer_search(result, result.search, names)
+    elif searches:
+        result.native_search = search_tool(searches[0], ())
     return result
+
+
+def _offer_search(result: ToolSet, search: SearchTool, names: ToolNames) -> None:
+    description, schema = function_of(search)
+    function = {"name": names.upstream(search.function_name), "description": description, "parameters": schema}
+    result.schemas[search.function_name] = schema
+    result.functions.append({"type": "function", "function": function})
 
 
 def _definition(tool: Any, position: int, result: ToolSet) -> tuple[str, str, Any] | None:

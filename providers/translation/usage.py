@@ -21,6 +21,7 @@ class Usage:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     thinking_tokens: int = 0
+    web_search_requests: int = 0
     cost: Decimal | None = None
     is_estimated: bool = False
 
@@ -70,6 +71,7 @@ def from_openai(usage: Any, *, reasoning_excluded: bool = False) -> Usage | None
         cache_read_tokens=cached,
         cache_write_tokens=written,
         thinking_tokens=min(thinking, output),
+        web_search_requests=_searches(usage),
         cost=cost,
     )
 
@@ -89,9 +91,24 @@ def combine(earlier: Usage | None, later: Usage) -> Usage:
     if not later.output_tokens:
         later.output_tokens = earlier.output_tokens
         later.thinking_tokens = earlier.thinking_tokens
+    later.web_search_requests = max(later.web_search_requests, earlier.web_search_requests)
     if later.cost is None:
         later.cost = earlier.cost
     return later
+
+
+def add(first: Usage, second: Usage) -> Usage:
+    """Return the usage of two requests together; the cost is known only if it is known of both."""
+    return Usage(
+        input_tokens=first.input_tokens + second.input_tokens,
+        output_tokens=first.output_tokens + second.output_tokens,
+        cache_read_tokens=first.cache_read_tokens + second.cache_read_tokens,
+        cache_write_tokens=first.cache_write_tokens + second.cache_write_tokens,
+        thinking_tokens=first.thinking_tokens + second.thinking_tokens,
+        web_search_requests=first.web_search_requests + second.web_search_requests,
+        cost=first.cost + second.cost if first.cost is not None and second.cost is not None else None,
+        is_estimated=first.is_estimated or second.is_estimated,
+    )
 
 
 def to_anthropic(usage: Usage) -> dict[str, Any]:
@@ -113,6 +130,8 @@ def to_anthropic(usage: Usage) -> dict[str, Any]:
     }
     if usage.thinking_tokens:
         answer["output_tokens_details"] = {"thinking_tokens": usage.thinking_tokens}
+    if usage.web_search_requests:
+        answer["server_tool_use"] = {"web_search_requests": usage.web_search_requests, "web_fetch_requests": 0}
     return answer
 
 
@@ -133,6 +152,7 @@ def merge_anthropic(into: Usage, usage: Any) -> None:
     into.cache_write_tokens = max(into.cache_write_tokens, _count(usage.get("cache_creation_input_tokens")))
     details = _details(usage, ("output_tokens_details",))
     into.thinking_tokens = max(into.thinking_tokens, _count(details.get("thinking_tokens")))
+    into.web_search_requests = max(into.web_search_requests, _searches(usage))
     cost = _cost(usage.get("cost"))
     if cost is not None:
         into.cost = cost
@@ -146,6 +166,14 @@ def update_anthropic(into: Usage, usage: Any) -> None:
     into.cache_read_tokens = new.cache_read_tokens or into.cache_read_tokens
     into.cache_write_tokens = new.cache_write_tokens or into.cache_write_tokens
     into.thinking_tokens = new.thinking_tokens or into.thinking_tokens
+
+
+def _searches(usage: dict[str, Any]) -> int:
+    """Return how many web searches the platform ran (Anthropic and OpenRouter; 百炼 in `plugins`)."""
+    plugins = _details(usage, ("plugins",))
+    return _count(_details(usage, ("server_tool_use",)).get("web_search_requests")) or _count(
+        _details(plugins, ("search",)).get("count")
+    )
 
 
 def _first(source: dict[str, Any], names: Iterable[str]) -> int:

@@ -1,4 +1,4 @@
-"""`manage.py rotate_encryption`: encrypt every provider credential anew, with the first key."""
+"""`manage.py rotate_encryption`: encrypt every provider credential and the search secret anew, with the first key."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from django.utils.translation import ngettext
 from providers import config_version
 from providers.encryption import Undecryptable, reencrypt
 from providers.models import Credential
+from routing.models import RuntimeSettings
 
 
 class Command(BaseCommand):
@@ -26,6 +27,16 @@ class Command(BaseCommand):
                 continue
             # Only if it is still the secret that was read: somebody may just have entered another.
             count += Credential.objects.filter(pk=credential.pk, encrypted_secret=old).update(encrypted_secret=new)
+        settings = RuntimeSettings.load()
+        if old := settings.encrypted_search_secret:
+            try:
+                new = reencrypt(old)
+            except Undecryptable:
+                lost.append(_("the search secret"))
+            else:
+                count += RuntimeSettings.objects.filter(pk=settings.pk, encrypted_search_secret=old).update(
+                    encrypted_search_secret=new
+                )
         config_version.bump()
         self.stdout.write(
             ngettext("%(count)s credential encrypted anew.", "%(count)s credentials encrypted anew.", count)
