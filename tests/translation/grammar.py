@@ -10,6 +10,8 @@ DELTAS = {
     "text": {"text_delta"},
     "thinking": {"thinking_delta", "signature_delta"},
     "tool_use": {"input_json_delta"},
+    "server_tool_use": {"input_json_delta"},
+    "web_search_tool_result": set(),
 }
 STOP_REASONS = {
     "end_turn",
@@ -20,6 +22,8 @@ STOP_REASONS = {
     "model_context_window_exceeded",
 }
 TOOL_ID = re.compile(r"[a-zA-Z0-9_-]+")
+SERVER_TOOL_ID = re.compile(r"srvtoolu_[a-zA-Z0-9_]+")
+SEARCH_ERRORS = {"unavailable", "max_uses_exceeded", "query_too_long", "invalid_tool_input"}
 
 
 def check(events: Iterable[Event], *, complete: bool = True) -> None:
@@ -27,6 +31,7 @@ def check(events: Iterable[Event], *, complete: bool = True) -> None:
 
     message_start (ping | block)* message_delta message_stop; a block is start delta* stop with the next index, one
     open at a time, nothing inside its start; thinking ends with exactly one signature; an error is the last event.
+    Every server_tool_use has one web_search_tool_result behind it, which is whole in its start.
     """
     started = ended = False
     deltas_seen = 0
@@ -34,6 +39,7 @@ def check(events: Iterable[Event], *, complete: bool = True) -> None:
     next_index = 0
     signatures = 0
     ids: list[str] = []
+    searches: set[str] = set()  # without a result yet
     failed = False
     for event in events:
         kind = event["type"]
@@ -57,7 +63,7 @@ def check(events: Iterable[Event], *, complete: bool = True) -> None:
             assert event["index"] == next_index, f"index {event['index']}, expected {next_index}"
             next_index += 1
             open_block, signatures = event, 0
-            _check_start(event["content_block"], ids)
+            _check_start(event["content_block"], ids, searches)
         elif kind == "content_block_delta":
             assert open_block is not None, "delta outside of a block"
             assert event["index"] == open_block["index"], "delta for another block"
@@ -87,6 +93,7 @@ def check(events: Iterable[Event], *, complete: bool = True) -> None:
     assert len(set(ids)) == len(ids), f"duplicate tool ids {ids}"
     if complete:
         assert ended or failed, "no end"
+        assert failed or not searches, f"searches without a result: {searches}"
 
 
 def _check_message(message: Event) -> None:
@@ -100,17 +107,42 @@ def _check_message(message: Event) -> None:
     assert message["usage"]["output_tokens"] == 0
 
 
-def _check_start(block: Event, ids: list[str]) -> None:
+def _check_start(block: Event, ids: list[str], searches: set[str]) -> None:
     if block["type"] == "tool_use":
         assert TOOL_ID.fullmatch(block["id"]), f"tool id {block['id']!r}"
         assert isinstance(block["name"], str)
         assert block["name"], "tool without a name"
         assert block["input"] == {}
         ids.append(block["id"])
+    elif block["type"] == "server_tool_use":
+        assert SERVER_TOOL_ID.fullmatch(block["id"]), f"server tool id {block['id']!r}"
+        assert block == {"type": "server_tool_use", "id": block["id"], "name": "web_search", "input": {}}
+        ids.append(block["id"])
+        searches.add(block["id"])
+    elif block["type"] == "web_search_tool_result":
+        assert set(block) == {"type", "tool_use_id", "content"}
+        assert block["tool_use_id"] in searches, "a result without a search"
+        searches.remove(block["tool_use_id"])
+        _check_results(block["content"])
     elif block["type"] == "thinking":
         assert block == {"type": "thinking", "thinking": "", "signature": ""}
     else:
         assert block == {"type": "text", "text": ""}
+
+
+def _check_results(content: Any) -> None:
+    if isinstance(content, dict):
+        assert set(content) == {"type", "error_code"}
+        assert content["type"] == "web_search_tool_result_error"
+        assert content["error_code"] in SEARCH_ERRORS
+        return
+    for result in content:
+        assert set(result) == {"type", "url", "title", "encrypted_content", "page_age"}
+        assert result["type"] == "web_search_result"
+        assert result["url"].startswith("http")
+        assert isinstance(result["title"], str)
+        assert isinstance(result["encrypted_content"], str)
+        assert result["page_age"] is None or isinstance(result["page_age"], str)
 
 
 def _check_end(event: Event) -> None:
@@ -132,7 +164,7 @@ def outline(events: Iterable[Event]) -> list[str]:
         match event["type"]:
             case "content_block_start":
                 block = event["content_block"]
-                call = f"({block['id']},{block['name']})" if block["type"] == "tool_use" else ""
+                call = f"({block['id']},{block['name']})" if block["type"] in ("tool_use", "server_tool_use") else ""
                 lines.append(f"S{event['index']} {block['type']}{call}")
             case "content_block_delta":
                 delta = event["delta"]
