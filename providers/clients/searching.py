@@ -227,7 +227,6 @@ def _loosen(body: dict[str, Any], *, output_tokens: int, has_search: bool) -> No
         body["tool_choice"] = {**{key: value for key, value in choice.items() if key != "name"}, "type": "auto"}
     if isinstance(body.get("max_tokens"), int):
         body["max_tokens"] = max(1, body["max_tokens"] - output_tokens)
-    if not has_search:
-        body["tools"] = [
-            tool for tool in body["tools"] if not (isinstance(tool, dict) and is_web_search(tool.get("type")))
-        ]
+    tools = body.get("tools")
+    if not has_search and isinstance(tools, list):
+        body["tools"] = [tool for tool in tools if not (isinstance(tool, dict) and is_web_search(tool.get("type")))]

@@ -55,6 +55,10 @@ def _item_text(item: dict[str, Any]) -> str:
         return f"error: {item['error_code'][:200]}"
     if isinstance(item.get("text"), str):
         return _cut(item["text"])
+    references = item.get("tool_references")
+    if isinstance(references, list):
+        names = [one.get("tool_name") for one in references[:_MAX_ITEMS] if isinstance(one, dict)]
+        return f"tools available: {', '.join(str(name)[:200] for name in names) or 'none'}"
     title, url = item.get("title"), item.get("url")
     if isinstance(title, str) or isinstance(url, str):
         line = f"{title[:200] if isinstance(title, str) else ''} ({url[:500] if isinstance(url, str) else ''})"

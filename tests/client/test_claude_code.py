@@ -10,7 +10,7 @@ import pytest
 from scripts import demo_model
 from tests.client.claude_code import ClaudeCode, client_path
 from tests.conftest import require
-from tests.fakes.answers import Answer, Received, error, last_user_text, text, tool_calls
+from tests.fakes.answers import Answer, Received, error, json_answer, last_user_text, text, tool_calls
 from tests.fakes.gateway_process import KEY, ROOT, GatewayProcess, configuration
 from tests.fakes.upstream import ScriptedUpstream
 
@@ -35,6 +35,8 @@ def gateway(upstream: ScriptedUpstream) -> Iterator[GatewayProcess]:
         routes={"duo": ["first", "second"]},
         keys=(KEY, REVOKED_KEY),
         safety_model="up/judge",
+        # The upstream is the search backend too; a search names no model.
+        search={"kind": "tavily", "url": upstream.base_url.removesuffix("/v1"), "secret": "tvly-0123456789abcdef"},
     )
     with GatewayProcess(config) as gateway:
         gateway.manage(
@@ -212,3 +214,22 @@ def test_in_auto_mode_the_safety_model_decides(
     assert '"user_messages":["Touch the marker."]' in str(upstream.requests[1].messages)
     dropped = gateway.query("SELECT dropped_fields FROM accounts_callrecord ORDER BY started_at DESC LIMIT 1")
     assert "safeguards" in dropped[0][0]
+
+
+def test_searches_the_web_through_the_gateway(client: ClaudeCode, upstream: ScriptedUpstream) -> None:
+    def model(request: Received) -> Answer:
+        is_inner = [tool["function"]["name"] for tool in request.body.get("tools", ())] == ["web_search"]
+        last = request.messages[-1]
+        if last["role"] == "tool":
+            return text("Wolves howl at three." if is_inner else str(last["content"]))
+        return tool_calls(("c1", "web_search" if is_inner else "WebSearch", {"query": "when do wolves howl"}))
+
+    page = {"title": "Wolf facts", "url": "https://wolf.example/facts", "content": "They howl at three."}
+    upstream.script("main", model)
+    upstream.script("", json_answer({"results": [page]}))
+    outcome = client.ask("When do wolves howl?", "--allowedTools", "WebSearch")
+    assert "https://wolf.example/facts" in outcome.text
+    assert "Wolves howl at three." in outcome.text
+    [search] = [request for request in upstream.requests if request.path == "/search"]
+    assert search.body["query"] == "when do wolves howl"
+    assert sum(usage["webSearchRequests"] for usage in outcome.result["modelUsage"].values()) == 1

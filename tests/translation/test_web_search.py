@@ -221,6 +221,17 @@ def test_excerpts_in_the_history_are_bounded():
     assert len(history(*web_search.result_block("s", [long] * 100)["content"])) < 9000
 
 
+def test_what_a_tool_search_found_is_named():
+    found = [{"type": "tool_reference", "tool_name": name} for name in ("Cron", "Read")]
+    block = {
+        "type": "tool_search_tool_result",
+        "tool_use_id": "s",
+        "content": {"type": "tool_search_tool_search_result", "tool_references": found},
+    }
+    content = translate(user("q"), assistant(block), user("go on")).body["messages"][1]["content"]
+    assert content.strip() == "[tool_search result] tools available: Cron, Read"
+
+
 SEARCHES = {
     "search": SearchTool("web_search", "web_search"),
     "tool_schemas": {**answers.TOOLS, "web_search": {"type": "object", "properties": {"query": {}}}},
