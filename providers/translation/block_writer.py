@@ -201,25 +201,30 @@ class BlockWriter:
                 self._send_input(call, ready)
 
     def _send_input(self, call: ToolCall, partial_json: str) -> None:
+        if self._options.search is not None and self._is_search(call):
+            self._send_search(call, partial_json, self._options.search.name)
+            return
         if call.block_index is None:
             self.start()
             call.block_index = self.block_count
             self.block_count += 1
             name = self.names.resolve(call.name)
             self.generated.append(name)
-            block: dict[str, Any]
-            search = self._options.search
-            if search is not None and self._is_search(call):
-                block = {"type": "server_tool_use", "id": f"srv{self._options.new_tool_id()}", "name": search.name}
-            else:
-                self.tool_uses.append(ToolUse(self._ids.assign(call.id), name))
-                block = {"type": "tool_use", "id": self.tool_uses[-1].id, "name": name}
-            block["input"] = {}
+            self.tool_uses.append(ToolUse(self._ids.assign(call.id), name))
+            block = {"type": "tool_use", "id": self.tool_uses[-1].id, "name": name, "input": {}}
             self.out.append(events.block_start(call.block_index, block))
         self.generated.append(partial_json)
-        if not self._is_search(call):
-            self.tool_uses[-1].pieces.append(partial_json)  # of the open block: there is one at a time
+        self.tool_uses[-1].pieces.append(partial_json)  # of the open block: there is one at a time
         self.out.append(events.input_delta(call.block_index, partial_json))
+
+    def _send_search(self, call: ToolCall, whole_json: str, name: str) -> None:
+        """Write a call that the gateway itself answers; its input comes in one piece."""
+        self.start()
+        call.block_index = self.block_count
+        self.block_count += 1
+        self.generated += [name, whole_json]
+        block = {"type": "server_tool_use", "id": f"srv{self._options.new_tool_id()}", "name": name, "input": {}}
+        self.out += [events.block_start(call.block_index, block), events.input_delta(call.block_index, whole_json)]
 
     def _is_search(self, call: ToolCall) -> bool:
         """Say whether the gateway itself answers a call."""
