@@ -182,6 +182,7 @@ SETTINGS: Shape = {
     "capture": Field(choice(*CaptureMode.values), "capture"),
     "capture_retention_days": Field(whole_number(0), "capture_retention_days"),
     "capture_max_bytes": Field(whole_number(0), "capture_max_bytes"),
+    "search": Field(mapping(SEARCH)),
     "business_time_zone": Field(name, "business_time_zone"),
     "ping_interval_s": Field(seconds, "ping_interval_s"),
     "cooldown_enabled": Field(boolean, "cooldown_enabled"),

@@ -46,7 +46,8 @@ class OpenAIClient:
 
         Raises `UpstreamError`, and `InvalidRequest` where the client's request contradicts itself.
         """
-        request = to_chat_request(call.body, _request_options(target, call))
+        options = _request_options(target, call)
+        request = to_chat_request(call.body, options)
         if request.local_text is not None:
             return LocalAnswer(request.local_text, request.local_stop_reason, call, request.dropped_fields)
         deadline = asyncio.get_running_loop().time() + target.timeouts.total_s
@@ -55,8 +56,9 @@ class OpenAIClient:
             return answer
 
         async def ask(body: dict[str, Any], added_tokens: int) -> "OpenAIAnswer":
-            longer = replace(call, body=body, input_tokens_estimate=call.input_tokens_estimate + added_tokens)
-            following = to_chat_request(body, _request_options(target, longer))
+            estimate = call.input_tokens_estimate + added_tokens
+            longer = replace(call, body=body, input_tokens_estimate=estimate)
+            following = to_chat_request(body, replace(options, input_tokens_estimate=estimate))
             following.search = request.search  # a model may call what it is not offered any more
             return await self._ask_repairing(target, secret, longer, following, deadline)
 

@@ -140,7 +140,8 @@ def to_chat_request(body: dict[str, Any], options: RequestOptions) -> ChatReques
         stop_sequences=stop_sequences,
         single_tool_call=choice.is_single,
         search=tools.search,
-        cites_sources=tools.native_search is not None,
+        # A list behind it would break an answer that must be JSON.
+        cites_sources=tools.native_search is not None and response_format is None and schema_text is None,
     )
     _decide_local_answer(request, body, tools, choice)
     return request

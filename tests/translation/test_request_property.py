@@ -50,11 +50,13 @@ DIALECTS = [
         thinking_dialect="template", tool_images="inline", prefill=True, schema_sanitizer="llama", no_empty_tool=True
     ),
     Dialect(thinking_dialect="deepseek", prefill=True, reasoning_replay="reasoning_content", schema_sanitizer="gemini"),
+    Dialect(thinking_dialect="openrouter", server_tools="native"),
+    Dialect(thinking_dialect="dashscope", server_tools="native"),
     Dialect(thinking_dialect="ollama", null_content="", vision=False, tool_id="mistral9", stop=False, sampling=False),
 ]
 EXTENSIONS = frozenset(
     {"reasoning", "enable_thinking", "thinking_budget", "thinking", "chat_template_kwargs", "thinking_budget_tokens"}
-    | {"top_k", "continue_final_message", "add_generation_prompt"}
+    | {"top_k", "continue_final_message", "add_generation_prompt", "plugins", "enable_search", "search_options"}
 )
 
 JSON_VALUES = st.recursive(
@@ -129,6 +131,8 @@ TOOLS = st.lists(
             "input_schema": JSON_VALUES,
             "description": JSON_VALUES,
             "defer_loading": JSON_VALUES,
+            "max_uses": JSON_VALUES,
+            "allowed_domains": JSON_VALUES,
             "strict": st.booleans(),
         },
     )
@@ -165,7 +169,8 @@ def check_any(body) -> None:
     """Translate for every dialect: nothing but InvalidRequest may happen, and strict servers take what comes out."""
     for dialect, capabilities in itertools.product(DIALECTS, (None, frozenset({"vision"}))):
         try:
-            request = to_chat_request(validate(body), options(dialect, capabilities=capabilities, context_window=5000))
+            known = {"capabilities": capabilities, "context_window": 5000, "has_search": True}
+            request = to_chat_request(validate(body), options(dialect, **known))
         except InvalidRequest:
             continue
         on_the_wire = wire_json.decode(wire_json.encode(request.body))

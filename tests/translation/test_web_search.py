@@ -118,6 +118,15 @@ def test_the_platform_is_asked_to_search_itself(dialect, option, tools, expected
     assert (request.search, request.local_text, request.cites_sources) == (None, None, bool(expected))
 
 
+@pytest.mark.parametrize("json_schema", [True, False])
+def test_no_sources_are_added_to_json(json_schema):
+    dialect = Dialect(server_tools="native", json_schema=json_schema)
+    wanted = {"format": {"type": "json_schema", "schema": {"type": "object", "properties": {}}}}
+    request, _names = offered(SEARCH, dialect=dialect, output_config=wanted)
+    assert request.body["web_search_options"] == {}
+    assert not request.cites_sources
+
+
 def test_a_forced_native_search_leaves_the_choice_out():
     choice = {"type": "tool", "name": "web_search"}
     request, _names = offered(SEARCH, READ, dialect=Dialect(server_tools="native"), tool_choice=choice)
