@@ -111,7 +111,7 @@ def to_chat_request(body: dict[str, Any], options: RequestOptions) -> ChatReques
     if tools.functions:
         _add_tools(chat, tools, choice, dialect)
     if tools.native_search is not None and not choice.is_none:
-        is_only = not tools.functions or forced_tool(body) == tools.native_search.name
+        is_only = not tools.has_own_tools or forced_tool(body) == tools.native_search.name
         chat.update(native_parameters(dialect, tools.native_search, is_only=is_only))
     max_tokens = _max_tokens(body, options)
     if max_tokens is not None:

@@ -100,6 +100,12 @@ def test_no_call_is_wanted_where_the_platform_cannot_be_told_so():
         ),
         ({"thinking_dialect": "dashscope"}, {}, [SEARCH, READ], {"enable_search": True}),
         (
+            {"thinking_dialect": "dashscope"},
+            {"capabilities": frozenset()},
+            [SEARCH, READ],
+            {"enable_search": True},
+        ),
+        (
             {"thinking_dialect": "openai"},
             {"model_id": "gpt-4o-search-preview"},
             [SEARCH],
@@ -114,7 +120,7 @@ def test_the_platform_is_asked_to_search_itself(dialect, option, tools, expected
     request, names = offered(*tools, dialect=Dialect(server_tools="native", **dialect), option=option)
     searching = ("plugins", "enable_search", "search_options", "web_search_options")
     assert {key: value for key, value in request.body.items() if key in searching} == expected
-    assert names == (["Read"] if READ in tools else [])
+    assert names == (["Read"] if READ in tools and "capabilities" not in option else [])
     assert (request.search, request.local_text, request.cites_sources) == (None, None, bool(expected))
 
 
