@@ -187,7 +187,6 @@ SETTINGS: Shape = {
     "ping_interval_s": Field(seconds, "ping_interval_s"),
     "cooldown_enabled": Field(boolean, "cooldown_enabled"),
     "safety_model": Field(target),
-    "search": Field(mapping(SEARCH)),
 }
 
 

@@ -6,13 +6,13 @@ To the client it is one message: the blocks of all rounds in a row, each search 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from providers import wire_json
 from providers.target import SearchBackend
 from providers.translation import tokens
-from providers.translation.events import Event, MessageBuilder, block_start, block_stop, encode
+from providers.translation.events import Event, MessageBuilder, ToolUse, block_start, block_stop, encode
 from providers.translation.usage import Usage, add, to_anthropic
 from providers.translation.web_search import (
     ErrorCode,
@@ -71,6 +71,7 @@ class SearchingAnswer:
         self._block_count = 0
         self._has_started = False
         self._tail: list[Event] = []
+        self._message: dict[str, Any] | None = None  # once it was read whole
 
     @property
     def usage(self) -> Usage:
@@ -96,6 +97,11 @@ class SearchingAnswer:
         """What was odd about the answer, one line each, without content."""
         return self._earlier_notes + self._round.notes
 
+    @property
+    def tool_uses(self) -> list[ToolUse]:
+        """The calls of the client's tools so far: a round that has any is the last."""
+        return self._round.tool_uses
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the answer as server-sent events, without its end. Raises `UpstreamError`."""
         async for events in self._events():
@@ -111,11 +117,19 @@ class SearchingAnswer:
 
     async def message(self) -> bytes:
         """Return the whole message as JSON. Raises `UpstreamError`."""
-        builder = MessageBuilder()
-        async for events in self._events():
-            builder.feed(events)
-        builder.feed(self._tail)
-        return wire_json.encode(builder.build())
+        if self._message is None:
+            builder = MessageBuilder()
+            async for events in self._events():
+                builder.feed(events)
+            builder.feed(self._tail)
+            self._message = builder.build()
+        return wire_json.encode(self._message)
+
+    def add_to_end(self, members: Mapping[str, Any]) -> None:
+        """Add members to the delta that ends the message."""
+        self._tail[0]["delta"].update(members)
+        if self._message is not None:
+            self._message.update(members)
 
     async def aclose(self) -> None:
         """Close the connection, at once if the answer has not ended."""
