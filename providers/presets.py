@@ -16,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from providers import platforms
+from providers.native_dialect import NativeDialect
 from providers.network import is_private_url
 from providers.platforms import ModelRule
 from providers.target import Timeouts
@@ -168,8 +169,10 @@ PRESETS: dict[str, Preset] = {
     )
 }
 
-_FLAG_TYPES = typing.get_type_hints(Dialect)
-FLAG_NAMES = tuple(item.name for item in fields(Dialect))
+# Of both wire formats: those of the Messages endpoint begin with "native_".
+FLAG_TYPES: Mapping[str, Any] = typing.get_type_hints(Dialect) | typing.get_type_hints(NativeDialect)
+FLAG_NAMES = tuple(FLAG_TYPES)
+_DIALECT_FIELDS = frozenset(item.name for item in fields(Dialect))
 # What people paste: the address of an endpoint instead of the base.
 _PASTED = re.compile(r"/(chat/completions|completions|responses|embeddings|models|messages/count_tokens|messages)$")
 _VERSION = re.compile(r"^v\d+(?:\.\d+)*(?:alpha|beta)?\d*$")
@@ -198,7 +201,7 @@ def check_flags(flags: Any) -> Iterable[str]:
         yield "flags must be a JSON object"
         return
     for name, value in flags.items():
-        expected = _FLAG_TYPES.get(name)
+        expected = FLAG_TYPES.get(name)
         if expected is None:
             yield f"{name}: unknown flag; known are {', '.join(FLAG_NAMES)}"
         elif expected is bool:
@@ -217,6 +220,11 @@ def validate_flags(flags: Any) -> None:
         raise ValidationError(faults)
 
 
+def valid_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the flags that pass `check_flags`: one bad flag must not take every model out of service."""
+    return {name: value for name, value in flags.items() if not any(check_flags({name: value}))}
+
+
 def dialect_for(
     kind: str,
     provider_flags: Mapping[str, Any],
@@ -228,8 +236,7 @@ def dialect_for(
 ) -> Dialect:
     """Return the dialect of a model: preset, vendor, model family, capabilities, provider's and model's flags, in turn.
 
-    Flags that fail `check_flags` are left out: rows are validated when they are saved, and one bad flag must not take
-    every model out of service.
+    Flags that fail `check_flags` are left out: rows are validated when they are saved.
     """
     preset = PRESETS[kind]
     merged: dict[str, Any] = {}
@@ -251,7 +258,7 @@ def dialect_for(
         if "thinking" not in known:
             merged["thinking"] = False
     for flags in (provider_flags, model_flags):
-        merged.update((name, value) for name, value in flags.items() if not any(check_flags({name: value})))
+        merged.update((name, value) for name, value in valid_flags(flags).items() if name in _DIALECT_FIELDS)
     return replace(preset.dialect, **merged)
 
 

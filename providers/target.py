@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from providers.native_dialect import ANTHROPIC, NativeDialect
 from providers.translation.dialect import Dialect
+
+# The id of a model row that stands for whatever name the client asks for.
+ANY_MODEL = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Target:
     model_id: str
     timeouts: Timeouts
     dialect: Dialect
+    native: NativeDialect = ANTHROPIC  # what its Messages endpoint takes; of the Anthropic wire only
+    forwards_client_credential: bool = False  # the client's own credential goes up, where it sent one
     context_window: int | None = None
     max_output_tokens: int | None = None
     capabilities: frozenset[str] | None = None  # None: unknown, nothing is withheld

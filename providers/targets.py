@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from providers.encryption import Undecryptable
 from providers.models import Credential, Model, Price, Provider
-from providers.presets import PRESETS, base_url_of, dialect_for
+from providers.native_dialect import native_dialect_for
+from providers.presets import PRESETS, base_url_of, dialect_for, valid_flags
 from providers.pricing import price_list_for
 from providers.target import Secret, Target, Timeouts
 
@@ -74,6 +75,13 @@ def target_of(provider: Provider, model: Model, secrets: tuple[Secret, ...], pri
             base_url=base_url,
             model_id=model.model_id,
         ),
+        native=native_dialect_for(
+            provider.kind,
+            valid_flags(provider.flags or {}),
+            valid_flags(model.flags or {}),
+            model_id=model.model_id,
+        ),
+        forwards_client_credential=provider.forwards_client_credential and wire_format == "anthropic",
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
         capabilities=capabilities,

@@ -11,7 +11,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from gateway.config.document import FileMapping
-from providers.translation.dialect import Dialect
+from providers.presets import FLAG_TYPES
 
 
 class Invalid(Exception):
@@ -251,9 +251,7 @@ def _flag(kind: Any) -> Check:
     return boolean if kind is bool else whole_number(1)
 
 
-flags: Check = mapping(
-    {key: Field(_flag(kind), nullable=False) for key, kind in typing.get_type_hints(Dialect).items()}
-)
+flags: Check = mapping({key: Field(_flag(kind), nullable=False) for key, kind in FLAG_TYPES.items()})
 
 
 def headers(value: Any, path: str, problems: Problems) -> dict[str, str | None]:

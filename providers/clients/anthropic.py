@@ -14,12 +14,11 @@ from providers import wire_json
 from providers.clients.anthropic_headers import relayed_headers, request_headers, request_id
 from providers.clients.base import Answer, NotChanged, UpstreamCall
 from providers.clients.http import UpstreamStream, post
-from providers.clients.model_member import replace_model
+from providers.clients.native_body import content_for
 from providers.errors import ErrorKind, UpstreamError, classify, classify_payload
 from providers.presets import endpoint
 from providers.target import Secret, Target
 from providers.translation.events import MessageBuilder
-from providers.translation.native_request import NativeOptions, to_native
 from providers.translation.usage import Usage, from_anthropic, merge_anthropic
 
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
@@ -32,6 +31,8 @@ _DELTA_OVERHEAD_BYTES = 130
 _BYTES_PER_TOKEN = 4
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 1024 * 1024
+# A body above this is changed off the event loop: a megabyte takes 10 ms.
+_CHANGED_IN_THREAD_BYTES = 256 * 1024
 
 
 class AnthropicClient:
@@ -40,11 +41,11 @@ class AnthropicClient:
     async def open(self, target: Target, secret: Secret | None, call: UpstreamCall) -> Answer:
         """Ask `target` in the client's own words; see `providers.clients.base.Client`. Raises `UpstreamError`."""
         url = endpoint(target.base_url, "anthropic", "/messages") + (f"?{call.query}" if call.query else "")
-        content = call.raw
-        if call.new_encoder is not None:
-            content = wire_json.encode(to_native(call.body, _native_options(target)))
-        elif call.body.get("model") != target.model_id:
-            content = replace_model(call.raw, call.body, target.model_id)
+        content = (
+            content_for(target, call)
+            if len(call.raw) < _CHANGED_IN_THREAD_BYTES
+            else await asyncio.to_thread(content_for, target, call)
+        )
         headers = request_headers(target, secret, call)
         now = asyncio.get_running_loop().time()
         deadline = now + target.timeouts.total_s
@@ -364,10 +365,6 @@ async def _error_of(stream: UpstreamStream, target: Target, secret: Secret | Non
         error.body = body
         error.headers = (("content-type", "application/json"), *relayed_headers(stream.headers))
     return error
-
-
-def _native_options(target: Target) -> NativeOptions:
-    return NativeOptions(target.model_id, target.max_output_tokens, target.capabilities, target.dialect.sampling)
 
 
 def _text_or_none(value: Any) -> str | None:

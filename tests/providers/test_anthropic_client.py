@@ -12,7 +12,6 @@ import pytest
 from providers.clients.anthropic import AnthropicClient
 from providers.clients.base import Answer, Recording, UpstreamCall
 from providers.clients.http import close_shared_client, open_shared_client
-from providers.clients.model_member import replace_model
 from providers.errors import ErrorKind as K
 from providers.errors import UpstreamError
 from providers.target import Secret, Target, Timeouts
@@ -136,25 +135,6 @@ def test_alias_changes_the_model_alone() -> None:
     raw = b'{"tools":[{"model":"x"}], "metadata":{"model":"alias"}, "model" : "alias","stream":true, "messages":[{"role":"user","content":"\\"model\\":\\"alias\\""}]}'
     _, transport = run(Reply(STREAM), whole, asked=call(raw=raw))
     assert transport.requests[0].content == raw.replace(b'"model" : "alias"', b'"model" : "native"')
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        (b'{"model":"a"}', b'{"model":"b"}'),
-        (b' {"x":{"model":"a"},"model":\t"a" }', b' {"x":{"model":"a"},"model":\t"b" }'),
-        (b'{"x":["model"],"y":"model","model":"a"}', b'{"x":["model"],"y":"model","model":"b"}'),
-        (b'{"mod\\u0065l":"a","n":1.0}', b'{"mod\\u0065l":"b","n":1.0}'),
-        (b'{"model":"a\\"}","z":2}', b'{"model":"b","z":2}'),
-        # a second model: only a new encoding can be trusted
-        (b'{"model":"a","model":"c"}', b'{"model":"b"}'),
-        (b'{"model":"a","mod\\u0065l":"c"}', b'{"model":"b"}'),
-        (b'{"z":1}', b'{"z":1,"model":"b"}'),
-        (b'{"model":7}', b'{"model":"b"}'),
-    ],
-)
-def test_replace_model(raw: bytes, expected: bytes) -> None:
-    assert replace_model(raw, json.loads(raw), "b") == expected
 
 
 def test_headers_of_the_protocol_go_up_and_nothing_else() -> None:

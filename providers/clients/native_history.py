@@ -1,0 +1,184 @@
+"""What must change of the messages before a Messages endpoint takes them.
+
+Thinking blocks that our translator signed, or that have no signature, are a 400 at Anthropic's API; mid-conversation
+system messages, tool references and images by URL are one at others (see `NativeDialect`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from providers.json_patch import DROP, KEEP, Patch, Several
+from providers.native_dialect import NativeDialect
+from providers.translation.signature import is_ours
+
+Message = dict[str, Any]
+# None: the block stays as it is.
+BlockChange = Any
+
+
+def history_patch(messages: list[Message], dialect: NativeDialect) -> tuple[Patch, bool]:
+    """Return the changes of the list of messages, and whether thinking blocks are taken out."""
+    patch = Patch()
+    strips_thinking = False
+    change_of = _BlockChanges(dialect)
+    for position, message in enumerate(messages):
+        change = Patch()
+        content = message.get("content")
+        if isinstance(content, list):
+            blocks = _blocks_patch(content, change_of)
+            if message.get("role") == "assistant":
+                foreign = [at for at, block in enumerate(content) if _is_foreign_thinking(block, dialect)]
+                blocks.update((at, DROP) for at in foreign)
+                strips_thinking = strips_thinking or bool(foreign)
+                if foreign and all(blocks.get(at) is DROP for at in range(len(content))):
+                    patch[position] = DROP  # a message without content is refused
+                    continue
+            if blocks:
+                change["content"] = blocks
+        if not dialect.native_betas:
+            change.update((name, DROP) for name in message if name not in ("role", "content"))
+        if change:
+            patch[position] = change
+    if dialect.native_system == "fold" and any(message.get("role") == "system" for message in messages):
+        _fold_system(messages, patch)
+    return patch, strips_thinking
+
+
+def loses_thinking(messages: list[Message], patch: Patch) -> bool:
+    """Say whether the last assistant turn, in the middle of a tool loop, does not begin with thinking once patched.
+
+    With thinking on that is refused (Messages API, extended thinking with tool use).
+    """
+    for position in range(len(messages) - 1, -1, -1):
+        message = messages[position]
+        if message.get("role") != "assistant":
+            continue
+        content = message.get("content")
+        if not isinstance(content, list) or not any(
+            isinstance(block, dict) and block.get("type") == "tool_use" for block in content
+        ):
+            return False
+        change = patch.get(position)
+        blocks = change.get("content", Patch()) if isinstance(change, Patch) else Patch()
+        kept = [block for at, block in enumerate(content) if blocks.get(at) is not DROP]
+        first = kept[0] if kept and isinstance(kept[0], dict) else {}
+        return first.get("type") not in ("thinking", "redacted_thinking")
+    return False
+
+
+def _is_foreign_thinking(block: Any, dialect: NativeDialect) -> bool:
+    """Say whether the upstream cannot have written this thinking block."""
+    if not isinstance(block, dict) or block.get("type") != "thinking":
+        return False
+    signature = block.get("signature")
+    if not isinstance(signature, str) or not signature:
+        return not dialect.native_unsigned_thinking
+    return is_ours(signature)
+
+
+class _BlockChanges:
+    """What a dialect makes of one content block, also inside tool results."""
+
+    def __init__(self, dialect: NativeDialect) -> None:
+        self._dialect = dialect
+        # Nothing of a block can be wrong for Anthropic's own API: its messages need not be looked through.
+        self.is_idle = dialect.native_cache_control and dialect.native_image_urls and dialect.native_tool_search
+
+    def __call__(self, block: Any) -> BlockChange:
+        if not isinstance(block, dict):
+            return None
+        kind, dialect = block.get("type"), self._dialect
+        if kind == "tool_reference" and not dialect.native_tool_search:
+            return {"type": "text", "text": f"Tool available: {block.get('tool_name', '')}"}
+        if kind == "image" and not dialect.native_image_urls:
+            source = block.get("source")
+            if isinstance(source, dict) and source.get("type") == "url":
+                return {"type": "text", "text": f"[image not shown, it is at {source.get('url', '')}]"}
+        change = Patch()
+        if not dialect.native_cache_control and "cache_control" in block:
+            change["cache_control"] = DROP
+        inner = block.get("content")
+        if kind == "tool_result" and isinstance(inner, list) and (blocks := _blocks_patch(inner, self)):
+            change["content"] = blocks
+        return change or None
+
+
+def _blocks_patch(blocks: list[Any], change_of: _BlockChanges) -> Patch:
+    patch = Patch()
+    if not change_of.is_idle:
+        for position, block in enumerate(blocks):
+            if (change := change_of(block)) is not None:
+                patch[position] = change
+    return patch
+
+
+def _fold_system(messages: list[Message], patch: Patch) -> None:
+    """Make text of user messages of the system messages: of the one before, else of the next one.
+
+    Only the end of a growing conversation is ever touched, so its beginning stays in the prompt cache.
+    """
+    before: dict[int, list[str]] = {}  # position of a user message -> reminders that go to its beginning
+    behind: dict[int, list[str]] = {}  # … to its end
+    last_other: int | None = None
+    for position, message in enumerate(messages):
+        if message.get("role") != "system":
+            last_other = position
+            continue
+        text = _reminder(message.get("content"))
+        following = next(
+            (at for at in range(position + 1, len(messages)) if messages[at].get("role") != "system"), None
+        )
+        if last_other is not None and messages[last_other].get("role") == "user":
+            behind.setdefault(last_other, []).append(text)
+        elif following is not None and messages[following].get("role") == "user":
+            before.setdefault(following, []).append(text)
+        else:
+            patch[position] = {"role": "user", "content": text or "<system-reminder>\n</system-reminder>"}
+            continue
+        patch[position] = DROP
+    for position in before.keys() | behind.keys():
+        first = [_text_block(text) for text in before.get(position, ()) if text]
+        last = [_text_block(text) for text in behind.get(position, ()) if text]
+        if first or last:
+            _surround(messages[position].get("content"), position, first, last, patch)
+
+
+def _surround(content: Any, position: int, first: list[Message], last: list[Message], patch: Patch) -> None:
+    """Put blocks at the beginning (behind tool results, which must come first) and at the end of a user message."""
+    change = patch.get(position)
+    change = patch[position] = change if isinstance(change, Patch) else Patch()
+    if not isinstance(content, list) or not content:
+        own = [_text_block(content)] if isinstance(content, str) and content else []
+        change["content"] = [*first, *own, *last]
+        return
+    blocks = change.setdefault("content", Patch())
+
+    def place(at: int, put: Callable[[list[Any]], list[Any]]) -> None:
+        current = blocks.get(at, KEEP)
+        blocks[at] = Several(put(list(current.values) if isinstance(current, Several) else [current]))
+
+    if last:
+        place(len(content) - 1, lambda present: [*present, *last])
+    if first:
+        results = [
+            at for at, block in enumerate(content) if isinstance(block, dict) and block.get("type") == "tool_result"
+        ]
+        if results:
+            place(results[-1], lambda present: [present[0], *first, *present[1:]])
+        else:
+            place(0, lambda present: [*first, *present])
+
+
+def _text_block(text: str) -> Message:
+    return {"type": "text", "text": text}
+
+
+def _reminder(content: Any) -> str:
+    """Return system text as Claude Code itself writes it into user messages."""
+    if isinstance(content, str):
+        text = content
+    else:
+        blocks = content if isinstance(content, list) else []
+        texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
+        text = "\n\n".join(part for part in texts if isinstance(part, str) and part)
+    return f"<system-reminder>\n{text}\n</system-reminder>" if text.strip() else ""

@@ -1,0 +1,122 @@
+"""Changes named parts of a JSON text and leaves every other byte as it is: order, whitespace, escapes, long numbers.
+
+A `Patch` says what becomes of the members of an object (by name) or the elements of a list (by position): another
+patch for a container that keeps the rest of its text, `DROP`, `Several` values in its place, or the new value. Names
+that the object does not have are added behind the others. An upstream's prompt cache and the signature of a thinking
+block depend on the bytes.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any
+
+from providers import wire_json
+
+
+class Part(Enum):
+    """What may stand in a patch for a value."""
+
+    DROP = "drop"
+    KEEP = "keep"  # within `Several`: the text that stood there
+
+
+DROP, KEEP = Part.DROP, Part.KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Elements of a list in the place of one."""
+
+    values: Sequence[Any]
+
+
+class Patch(dict[Any, Any]):
+    """The changes of one object or list, by name or position."""
+
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_scan = json.JSONDecoder(strict=False).raw_decode
+
+
+def apply(raw: bytes, patch: Patch) -> bytes:
+    """Return the JSON object `raw` with the changes of `patch`. Raises `ValueError` for what is nested too deeply."""
+    try:
+        return _patched(raw.decode("utf-8", "surrogateescape"), patch).encode("utf-8", "surrogateescape")
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _patched(text: str, patch: Patch) -> str:
+    """Return the text of one object or list with the changes of `patch`."""
+    head, parts, tail = _split(text)
+    is_object = head.endswith("{")
+    kept: list[str] = []
+    done: set[Any] = set()
+    # Of repeated members the last one's value counts for most parsers: a changed one stands once, with that value.
+    last = {name: value for name, _lead, value, _trail in parts} if is_object else {}
+    for name, lead, value, trail in parts:
+        if name not in patch:
+            kept.append(lead + value + trail)
+            continue
+        if name in done:
+            continue
+        done.add(name)
+        change = patch[name]
+        old = last.get(name, value)
+        if change is DROP:
+            continue
+        if isinstance(change, Several):
+            kept += [f"{lead}{_written(one, old)}{trail}" for one in change.values]
+        else:
+            kept.append(lead + _written(change, old) + trail)
+    if is_object:
+        added = [name for name in patch if name not in done and patch[name] is not DROP]
+        kept += [f"{_encoded(name)}:{_encoded(patch[name])}" for name in added]
+    return head + ",".join(kept) + tail
+
+
+def _written(change: Any, old: str) -> str:
+    if change is KEEP:
+        return old
+    return _patched(old, change) if isinstance(change, Patch) else _encoded(change)
+
+
+def _encoded(value: Any) -> str:
+    return wire_json.encode(value).decode()
+
+
+def _split(text: str) -> tuple[str, list[tuple[Any, str, str, str]], str]:
+    """Return the opening of a container, its parts, and its end.
+
+    A part is (name or position, what stands before the value, the value, what stands behind it up to the comma).
+    """
+    at = _after_space(text, 0) + 1
+    head = text[:at]
+    is_object = text[at - 1] == "{"
+    parts: list[tuple[Any, str, str, str]] = []
+    while True:
+        begin = at
+        at = _after_space(text, at)
+        if text[at] in "}]":  # only of an empty container
+            return head, parts, text[begin:]
+        name: Any = len(parts)
+        if is_object:
+            name, at = scanstring(text, at + 1, False)
+            at = _after_space(text, _after_space(text, at) + 1)
+        value_at = at
+        _value, at = _scan(text, at)
+        end, at = at, _after_space(text, at)
+        parts.append((name, text[begin:value_at], text[value_at:end], text[end:at]))
+        if text[at] != ",":
+            return head, parts, text[at:]
+        at += 1
+
+
+def _after_space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    assert match is not None
+    return match.end()
