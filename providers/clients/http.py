@@ -18,6 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from httpx_aiohttp import AiohttpTransport
 
 from providers.clients.base import Recording
+from providers.clients.encoding import decoded, decoder_of
 from providers.errors import ErrorKind, UpstreamError, one_line
 from providers.network import GuardedResolver, PrivateAddress, is_private_url
 from providers.target import Target
@@ -131,7 +132,10 @@ def shared_client(*, allow_private: bool = False) -> httpx.AsyncClient:
 
 
 class UpstreamStream:
-    """One answer's body under all its timeouts. Every failure is an `UpstreamError`."""
+    """One answer's body under all its timeouts. Every failure is an `UpstreamError`.
+
+    Raises `LookupError` at once for a content encoding that is not known.
+    """
 
     __slots__ = ("_chunks", "_deadline", "_ended", "_loop", "_recording", "_response", "_target", "headers", "status")
 
@@ -145,9 +149,9 @@ class UpstreamStream:
         self._loop = asyncio.get_running_loop()
         self._ended = False
         # We ask for no compression; who compresses all the same is decoded.
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
-        chunks = response.aiter_raw() if encoding in ("", "identity") else response.aiter_bytes()
-        self._chunks: AsyncIterator[bytes] = chunks
+        decoder = decoder_of(response.headers.get("content-encoding", ""))
+        chunks = response.aiter_raw()
+        self._chunks: AsyncIterator[bytes] = chunks if decoder is None else decoded(chunks, decoder)
 
     async def read(self, *, within_s: float | None = None, before: float | None = None) -> bytes | None:
         """Return the next bytes, None at the end of the body.
@@ -239,7 +243,17 @@ async def post(
         raise from_transport(error, target) from error
     if recording is not None:
         recording.answered(response.status_code, response.headers)
-    return UpstreamStream(response, target, deadline, recording)
+    try:
+        return UpstreamStream(response, target, deadline, recording)
+    except LookupError as error:
+        with contextlib.suppress(*_TRANSPORT_ERRORS):
+            await response.aclose()
+        raise UpstreamError(
+            ErrorKind.BAD_RESPONSE,
+            one_line(f"the answer is encoded as {error.args[0]}, which nobody asked for"),
+            status=response.status_code,
+            provider=target.provider_name,
+        ) from error
 
 
 async def fetch(
