@@ -22,7 +22,7 @@ from accounts.ledger_rows import DayTotals, KeyRow, QuotaRow, WindowRow
 from accounts.models import CallRecord, Quota
 from accounts.quota import EXPECTED_OUTPUT_TOKENS, Reservation, Used, bounds, has_room
 from accounts.window_sql import create_windows, open_windows, quotas_of, save_windows, windows_at
-from providers.pricing import cost_of
+from providers.pricing import cost_of, price_list_for
 from providers.translation.usage import Usage
 from routing.select import first_target
 from routing.snapshot import PolicySnapshot, Snapshot
@@ -128,10 +128,13 @@ def _admitted(item: Admission, key: KeyRow, snapshot: Snapshot) -> Admitted:
 def _reservation(item: Admission, policy: PolicySnapshot | None, snapshot: Snapshot) -> Reservation:
     output = min(item.max_output_tokens or EXPECTED_OUTPUT_TOKENS, EXPECTED_OUTPUT_TOKENS)
     target = first_target(snapshot, policy, item.requested_model) if item.books else None
-    if target is None or target.price is None:
+    price = target.price if target else None
+    if target and price is None and target.name not in snapshot.targets:  # a name of the client's own choice
+        price = price_list_for(target.kind, target.base_url, target.model_id)
+    if price is None:
         return Reservation(item.input_tokens_estimate, output)
-    input_cost, currency, _source = cost_of(Usage(input_tokens=item.input_tokens_estimate), target.price)
-    output_cost, _currency, _source = cost_of(Usage(output_tokens=output), target.price)
+    input_cost, currency, _source = cost_of(Usage(input_tokens=item.input_tokens_estimate), price)
+    output_cost, _currency, _source = cost_of(Usage(output_tokens=output), price)
     input_cost, output_cost = input_cost or Decimal(0), output_cost or Decimal(0)
     return Reservation(item.input_tokens_estimate, output, input_cost + output_cost, input_cost, currency)
 

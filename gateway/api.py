@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 
 from accounts import ledger_thread
 from accounts.errors import LedgerUnavailable
-from gateway import errors, front_ends, model_list, openapi, pipeline
+from gateway import errors, front_ends, model_list, openapi, pipeline, token_count
 from gateway.incoming import headers_of
 
 api = openapi.DocumentedAPI(
@@ -30,7 +30,7 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
 
 async def count_tokens(request: HttpRequest) -> HttpResponse:
     assert isinstance(request, ASGIRequest)
-    return await pipeline.count_tokens(request)
+    return await token_count.answer(request, await pipeline.identify(request))
 
 
 async def models(request: HttpRequest) -> HttpResponse:

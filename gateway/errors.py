@@ -120,9 +120,27 @@ def body(error: ApiError, request_id: str, wire_format: str = "anthropic") -> di
     }
 
 
-def event(error: ApiError, request_id: str) -> bytes:
-    """Return the SSE event that ends a broken Anthropic stream."""
-    return b"event: error\ndata: " + wire_json.encode(body(error, request_id)) + b"\n\n"
+def event(error: Exception, request_id: str) -> bytes:
+    """Return the SSE event that ends a broken Anthropic stream. An upstream's own error object is its data as it is."""
+    if isinstance(error, UpstreamError) and _is_relayed(error, "anthropic"):
+        assert error.body is not None
+        data = b"\n".join(b"data: " + line for line in error.body.splitlines())
+        return b"event: error\n" + data + b"\n\n"
+    return b"event: error\ndata: " + wire_json.encode(body(api_error(error), request_id)) + b"\n\n"
+
+
+def _is_relayed(error: UpstreamError, wire_format: str) -> bool:
+    """Say whether an Anthropic client gets an upstream's own answer, status included."""
+    return error.is_relayed and error.body_format == wire_format == "anthropic"
+
+
+def http_status(error: Exception, wire_format: str = "anthropic") -> int:
+    """Return the status of the answer to `error`."""
+    if isinstance(error, UpstreamError) and _is_relayed(error, wire_format):
+        return error.status or 502
+    status = api_error(error).status
+    # 529 is not a status that OpenAI's clients know.
+    return 503 if wire_format != "anthropic" and status == 529 else status
 
 
 def response(error: Exception, request_id: str, wire_format: str = "anthropic") -> HttpResponse:
@@ -131,20 +149,22 @@ def response(error: Exception, request_id: str, wire_format: str = "anthropic") 
     An upstream's own error body is relayed as it came to a client of the same wire format; with the status of the
     table to an OpenAI client.
     """
+    if isinstance(error, UpstreamError) and _is_relayed(error, wire_format):
+        relayed = HttpResponse(error.body, status=http_status(error), headers=dict(error.headers))
+        relayed.headers.setdefault("request-id", request_id)
+        return relayed
     answer = api_error(error)
     content = wire_json.encode(body(answer, request_id, wire_format))
-    if isinstance(error, UpstreamError) and error.body is not None and error.body_format == wire_format:
-        if wire_format == "anthropic" and error.status not in (401, 403):
-            relayed = HttpResponse(error.body, status=error.status or 502, headers=dict(error.headers))
-            relayed.headers.setdefault("request-id", request_id)
-            return relayed
-        if wire_format == "openai" and error.kind not in _NOT_QUOTED:
-            content = error.body
-    # 529 is not a status that OpenAI's clients know.
-    status = 503 if wire_format != "anthropic" and answer.status == 529 else answer.status
+    if (
+        isinstance(error, UpstreamError)
+        and error.body is not None
+        and error.body_format == wire_format == "openai"
+        and error.kind not in _NOT_QUOTED
+    ):
+        content = error.body
     return HttpResponse(
         content,
-        status=status,
+        status=http_status(error, wire_format),
         content_type="application/json",
         headers={**id_headers(request_id, wire_format), **answer.headers},
     )

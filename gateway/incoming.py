@@ -7,11 +7,17 @@ from typing import Any
 from django.core.handlers.asgi import ASGIRequest
 
 from providers import wire_json
+from providers.clients.anthropic_headers import holds_gateway_key
 from providers.translation.validation import InvalidRequest, MessagesForm
 
 
 def credentials(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the presented secrets: the bearer token first, then `x-api-key`. Both may come, with different values."""
+    """Return the presented secrets: `x-gateway-key` alone if it is there, else the bearer token, then `x-api-key`.
+
+    Both of the latter may come, with different values. Beside `x-gateway-key` they are the client's own credential.
+    """
+    if gateway_key := _bare(headers.get("x-gateway-key", "")):
+        return (gateway_key,)
     found = []
     scheme, _, token = headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer" and token.strip():
@@ -20,6 +26,27 @@ def credentials(headers: Mapping[str, str]) -> tuple[str, ...]:
     if key and key not in found:
         found.append(key)
     return tuple(found)
+
+
+def _bare(value: str) -> str:
+    """Return a key without the word that a client may have put before it."""
+    scheme, _, token = value.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else value.strip()
+
+
+def own_credential(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of the client's own credential as sent; none unless `x-gateway-key` identifies the client.
+
+    A header that holds the gateway's key, or another one of its kind, is none.
+    """
+    gateway_key = _bare(headers.get("x-gateway-key", ""))
+    if not gateway_key:
+        return {}
+    return {
+        name: value
+        for name in ("authorization", "x-api-key")
+        if (value := headers.get(name, "")).strip() and gateway_key not in value and not holds_gateway_key(value)
+    }
 
 
 @dataclass(slots=True)

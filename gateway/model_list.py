@@ -11,6 +11,7 @@ from gateway.errors import ApiError
 from gateway.front_ends import wire_format_of
 from gateway.incoming import headers_of
 from providers import wire_json
+from providers.target import ANY_MODEL
 
 # The list has no date of its own to give, and clients demand one.
 _CREATED_AT = "2025-01-01T00:00:00Z"
@@ -20,7 +21,8 @@ _CREATED = 1735689600  # the same, in seconds
 def _entries(caller: Admitted) -> list[dict[str, Any]]:
     """Return aliases first (those that are plain names), then every target."""
     names = [alias.pattern for alias in caller.snapshot.aliases if "*" not in alias.pattern]
-    names += caller.snapshot.targets
+    # A row for any name has no name of its own to list.
+    names += [name for name, target in caller.snapshot.targets.items() if target.model_id != ANY_MODEL]
     allowed = caller.allowed_models
     entries = []
     for name in names:

@@ -3,6 +3,7 @@
 import logging
 import time
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from django.utils import timezone
 
@@ -17,6 +18,8 @@ from routing.fallback import AttemptResult, Opened
 from routing.select import Decision
 
 logger = logging.getLogger(__name__)
+
+_HEADER_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 
 @dataclass(slots=True)
@@ -52,7 +55,8 @@ class Progress:
         headers = errors.id_headers(self.request_id, self.upstream_call.wire_format)
         if self.opened is not None:
             headers.update(self.opened.answer.headers)
-            headers["x-gateway-model"] = self.opened.target.name
+            # A name that the client asked for may hold what no header can.
+            headers["x-gateway-model"] = quote(self.opened.target.name, safe=_HEADER_SAFE)
         return headers
 
 
@@ -73,7 +77,10 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
         record["for"] = call.parent_id
     if usage.web_search_requests:
         record["web_search_requests"] = usage.web_search_requests
-    call.http_status = answered.status if answered else (200 if status == "ok" else 499)
+    if error:
+        call.http_status = errors.http_status(error, call.upstream_call.wire_format)
+    else:
+        call.http_status = 200 if status == "ok" else 499
     result = Settlement(
         call_id=call.admitted.call_id,
         status=status,
@@ -173,6 +180,7 @@ def captured(call: Progress) -> capture.Exchange | None:
         retention_days=settings.capture_retention_days,
         secrets=(
             *received.secrets,
+            *(value.removeprefix("Bearer ") for value in call.upstream_call.client_credential.values()),
             *(secret.value for target in vendors for secret in target.secrets),
             *([settings.search.secret] if settings.search is not None else []),
         ),

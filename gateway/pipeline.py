@@ -11,9 +11,9 @@ settle  ledger: usage, cost, attempts; before the end of the answer goes out
 
 import asyncio
 import logging
-import math
 import secrets
 import time
+from dataclasses import replace
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, HttpResponseBase
@@ -24,18 +24,20 @@ from accounts.keys import digest
 from accounts.ledger_items import Admission, Admitted
 from gateway import capture, errors, front_ends, outcome, safety
 from gateway.front_ends import FrontEnd
-from gateway.incoming import Received, credentials, headers_of, read
+from gateway.incoming import Received, credentials, headers_of, own_credential, read
 from gateway.log_context import request_id as log_request_id
 from gateway.outcome import Progress
 from gateway.relay import EventStream, Outbox
-from providers import calibration, wire_json
+from gateway.token_count import estimate
+from providers import calibration, pricing
 from providers.clients.base import Recording, UpstreamCall
 from providers.errors import UpstreamError
+from providers.target import Target
 from providers.translation import tokens
 from providers.translation.usage import Usage
-from providers.translation.validation import InvalidRequest, MessagesForm, validate, whole_number
+from providers.translation.validation import InvalidRequest, whole_number
 from routing.fallback import Cooldowns, open_first
-from routing.select import Decision, ModelNotAllowed, NoTarget, PromptTooLong, select
+from routing.select import Decision, PromptTooLong, select
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +47,6 @@ FIRST_PING_S = 10.0
 SETTLE_WAIT_S = 2.0
 # Of one model, one call in this time is compared with the full estimator.
 CALIBRATE_EVERY_S = 60.0
-# Above this the full estimator takes longer than the event loop should be held.
-ESTIMATE_IN_THREAD_BYTES = 50_000
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _cooldowns = Cooldowns()
@@ -61,24 +61,6 @@ async def identify(request: ASGIRequest) -> Admitted:
     return await ledger_thread.current().admit(Admission(new_call_id(), digests, books=False))
 
 
-async def count_tokens(request: ASGIRequest) -> HttpResponse:
-    """Answer a token count by estimate, calibrated to the model that would answer. Never blocked by a quota."""
-    admitted = await identify(request)
-    received = read(request, lambda document: MessagesForm(validate(document, require_max_tokens=False)))
-    try:
-        decision = select(admitted.snapshot, admitted.policy, received.body["model"], allowed=admitted.allowed_models)
-        factor = calibration.ratio(decision.candidates[0])
-    except (NoTarget, ModelNotAllowed):
-        # What nobody would answer can still be counted.
-        factor = 1.0
-    estimate = max(1, math.ceil(await _estimate(received) * factor))
-    return HttpResponse(
-        wire_json.encode({"input_tokens": estimate}),
-        content_type="application/json",
-        headers={"request-id": f"req_{admitted.call_id.hex}"},
-    )
-
-
 async def answer(request: ASGIRequest, front_end: FrontEnd) -> HttpResponseBase:
     """Answer one call of a client that speaks as `front_end` says. Raises what `gateway.errors` has an answer for."""
     begin = time.monotonic()
@@ -88,7 +70,7 @@ async def answer(request: ASGIRequest, front_end: FrontEnd) -> HttpResponseBase:
     request.request_id = request_id  # type: ignore[attr-defined]
     received = await _read(request, front_end)
     body = received.body
-    estimate = tokens.rough_estimate(body)
+    rough = tokens.rough_estimate(body)
     session_id = received.session_id()
     admitted = await ledger_thread.current().admit(
         Admission(
@@ -98,7 +80,7 @@ async def answer(request: ASGIRequest, front_end: FrontEnd) -> HttpResponseBase:
             requested_model=body["model"],
             wire_format=front_end.wire_format,
             streamed=body.get("stream") is True,
-            input_tokens_estimate=estimate,
+            input_tokens_estimate=rough,
             max_output_tokens=whole_number(body.get("max_tokens")),
             session_id=session_id,
             agent_id=received.headers.get("x-claude-code-agent-id", ""),
@@ -113,11 +95,13 @@ async def answer(request: ASGIRequest, front_end: FrontEnd) -> HttpResponseBase:
         streamed=body.get("stream") is True,
         requested_model=body["model"],
         message_id=_message_id(),
-        input_tokens_estimate=estimate,
+        input_tokens_estimate=rough,
         session_id=session_id,
         # What an OpenAI client says about itself means nothing to an Anthropic upstream.
         query=received.query if is_native else "",
         headers=received.headers if is_native else {},
+        client_credential=own_credential(received.headers),
+        gateway_secrets=received.secrets,
         search=admitted.snapshot.settings.search,
         wire_format=front_end.wire_format,
         client_body=received.client_body,
@@ -143,12 +127,6 @@ async def _read(request: ASGIRequest, front_end: FrontEnd) -> Received:
         # A stranger learns about the key, not about the body.
         await identify(request)
         raise
-
-
-async def _estimate(received: Received) -> int:
-    if len(received.raw) < ESTIMATE_IN_THREAD_BYTES:
-        return tokens.estimate(received.body)
-    return await asyncio.to_thread(tokens.estimate, received.body)
 
 
 def _message_id() -> str:
@@ -184,7 +162,11 @@ class _Call:
     async def answer(self) -> HttpResponseBase:
         """Return the response: after the first event, or, for a stream, when the client has waited long enough."""
         try:
-            self._known.decision = await self._select()
+            decision = self._known.decision = await self._select()
+            call = self._known.upstream_call
+            # An answer to be written in another format must be understood.
+            call.is_passthrough = decision.is_passthrough and call.new_encoder is None
+            decision.candidates = [await self._priced(target) for target in decision.candidates]
         except asyncio.CancelledError:
             self._settle_soon()
             raise
@@ -233,7 +215,7 @@ class _Call:
         if decision is not None and not near_a_window:
             return decision
         # The quick estimate is not good enough to refuse on.
-        call.input_tokens_estimate = await _estimate(self._known.received)
+        call.input_tokens_estimate = await estimate(self._known.received)
         return self._choose(call.input_tokens_estimate)
 
     def _choose(self, prompt_tokens: int) -> Decision:
@@ -244,7 +226,14 @@ class _Call:
             self._known.upstream_call.requested_model,
             allowed=admitted.allowed_models,
             prompt_tokens=prompt_tokens,
+            has_own_credential=bool(self._known.upstream_call.client_credential),
         )
+
+    async def _priced(self, target: Target) -> Target:
+        """Return a target whose name the client chose with the price of that name, as far as one is known."""
+        if target.price is not None or target.name in self._known.admitted.snapshot.targets:
+            return target
+        return replace(target, price=await pricing.listed_price(target.kind, target.base_url, target.model_id))
 
     async def _produce(self) -> None:
         """Open, relay, settle. Raises nothing but `CancelledError`."""
@@ -317,9 +306,10 @@ class _Call:
         await self._outbox.put(self._error_event(error))
 
     def _error_event(self, error: Exception) -> bytes:
-        known, answered = self._known, errors.api_error(error)
+        known = self._known
         if known.upstream_call.new_encoder is None:
-            return errors.event(answered, known.request_id)
+            return errors.event(error, known.request_id)
+        answered = errors.api_error(error)
         answer = known.opened.answer if known.opened else None
         return front_ends.error_event(
             known.upstream_call, answer, answered.error_type, answered.message, known.request_id

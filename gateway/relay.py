@@ -76,8 +76,12 @@ class EventStream(StreamingHttpResponse):
         self._on_close = on_close
         super().__init__(
             _drain(outbox, ping, ping_interval_s, on_sent),
-            content_type="text/event-stream; charset=utf-8",
-            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **headers},
+            headers={
+                "Content-Type": "text/event-stream; charset=utf-8",
+                "Cache-Control": "no-cache",
+                "X-Accel-Buffering": "no",
+                **headers,
+            },
         )
 
     def close(self) -> None:

@@ -30,8 +30,8 @@ def ratio(target: Target) -> float:
 
 
 def observe(target: Target, estimated_tokens: int, real_tokens: int) -> None:
-    """Learn from one call. Calls too small to tell anything are ignored."""
-    if estimated_tokens < 50 or real_tokens < 50:
+    """Learn from one call. Calls too small to tell anything are ignored, and models that are no row."""
+    if not target.model_pk or estimated_tokens < 50 or real_tokens < 50:
         return
     seen = min(max(real_tokens / estimated_tokens, _LOWEST), _HIGHEST)
     with _lock:

@@ -87,6 +87,7 @@ class UpstreamError(Exception):
     body: bytes | None = None
     body_format: str = "anthropic"
     headers: tuple[tuple[str, str], ...] = ()
+    relays_auth: bool = False  # the credential was the client's own, so 401 and 403 are for it to read
     # Of context_too_long: what the upstream said of the prompt and its limit, in tokens.
     prompt_tokens: int | None = None
     context_window: int | None = None
@@ -97,6 +98,14 @@ class UpstreamError(Exception):
 
     def __str__(self) -> str:
         return f"{self.provider}: {self.kind}: {self.message}"
+
+    @property
+    def is_relayed(self) -> bool:
+        """Say whether the client gets the upstream's own answer.
+
+        The vendor's 401 and 403 mostly concern the gateway's account, and would make the client ask its user to log in.
+        """
+        return self.body is not None and (self.relays_auth or self.status not in (401, 403))
 
     @property
     def may_fall_back(self) -> bool:

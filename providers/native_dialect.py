@@ -102,3 +102,16 @@ def native_dialect_for(
     for flags in (provider_flags, model_flags):
         merged.update((name, value) for name, value in flags.items() if name.startswith("native_"))
     return replace(ROWS[kind], **merged) if merged else ROWS[kind]
+
+
+def refined(kind: str, dialect: NativeDialect, model_id: str) -> NativeDialect:
+    """Return the dialect of a row for any model, for one model: with its family's rules, where no flag decided."""
+    row = ROWS[kind]
+    changes = {
+        name: value
+        for one in _RULES.get(kind, ())
+        if one.pattern.search(model_id.lower())
+        for name, value in one.flags.items()
+        if getattr(dialect, name) == getattr(row, name)
+    }
+    return replace(dialect, **changes) if changes else dialect

@@ -4,6 +4,7 @@ Resolution: the cost that the upstream reports -> the administrator's `Price` ro
 SiliconFlow) -> the genai-prices catalogue -> unknown. Local platforms cost an explicit zero.
 """
 
+import asyncio
 import json
 import logging
 import re
@@ -94,6 +95,21 @@ def price_list_for(kind: str, base_url: str, model_id: str, row: "Price | None" 
         zero = Decimal(0)
         return PriceList(PRESETS[kind].currency, zero, zero, zero, zero, "free")
     return _bundled_price(kind, host, model_id) or _catalogue_price(kind, base_url, model_id)
+
+
+_LISTED: dict[tuple[str, str, str], PriceList | None] = {}
+_MAX_LISTED = 4096  # the names are the clients'
+
+
+async def listed_price(kind: str, base_url: str, model_id: str) -> PriceList | None:
+    """Return the price of a model that is no row, from the lists: looked up in a thread, once in a process."""
+    key = (kind, base_url, model_id)
+    if key not in _LISTED:
+        price = await asyncio.to_thread(price_list_for, kind, base_url, model_id)
+        if len(_LISTED) >= _MAX_LISTED:
+            _LISTED.clear()
+        _LISTED[key] = price
+    return _LISTED[key]
 
 
 def _or(price: Decimal | None, default: Decimal) -> Decimal:

@@ -10,6 +10,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from providers.clients import open_answer
+from providers.clients.anthropic_headers import sends_own_credential
 from providers.clients.base import Answer, UpstreamCall
 from providers.errors import ErrorKind, UpstreamError
 from providers.target import Secret, Target
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 _CREDENTIAL_KINDS = frozenset(
     {ErrorKind.AUTH, ErrorKind.INSUFFICIENT_FUNDS, ErrorKind.RATE_LIMITED, ErrorKind.PERMISSION}
 )
+# Of servers that are passed through: the credential, the account, or the load, not the request.
+_SERVER_STATUSES = frozenset({401, 402, 403, 408, 429})
+OWN_CREDENTIAL = "client's own"  # the name of a credential that is not stored
 # Two targets that call the request itself wrong are right: a third would only cost time.
 _MAX_INVALID_REQUESTS = 2
 # When every target failed, the client gets the error that helps it most: the lowest rank here, the first of equals.
@@ -91,8 +95,9 @@ async def open_first(
     """Return the first answer among `candidates`; every try is reported to `on_attempt`.
 
     For a client that asked for no stream the answer is read to its end here, so an upstream that dies in mid-answer
-    still leads to the next target. Raises `UpstreamError`, the most useful one, when all failed, and `InvalidRequest`
-    when the request contradicts itself.
+    still leads to the next target. A call that is passed through goes on by status alone, never by words.
+    Raises `UpstreamError`, the most useful one, when all failed, and `InvalidRequest` when the request contradicts
+    itself.
     """
     errors: list[UpstreamError] = []
     too_small = 0  # the largest context window that has proved too small
@@ -100,14 +105,15 @@ async def open_first(
     for target in cooldowns.order(candidates) if cooldowns else candidates:
         if too_small and (target.context_window or 0) <= too_small:
             continue
-        for secret in target.secrets or (None,):
+        is_own = sends_own_credential(target, call)
+        for secret in (None,) if is_own else target.secrets or (None,):
             started_at, begin = timezone.now(), time.monotonic()
 
             def report(outcome: str, status: int | None, message: str = "") -> None:
                 on_attempt(
                     AttemptResult(
                         target,  # noqa: B023  (called before the loop goes on)
-                        secret.name if secret else "",  # noqa: B023
+                        secret.name if secret else OWN_CREDENTIAL if is_own else "",  # noqa: B023
                         outcome,
                         status,
                         message,
@@ -122,15 +128,18 @@ async def open_first(
                 report(error.kind, error.status, error.message)
                 logger.warning("%s failed: %s", target.name, error)
                 errors.append(error)
-                if cooldowns:
+                # What befalls one client's own credential says nothing about another's.
+                if cooldowns and not (is_own and error.kind in _CREDENTIAL_KINDS) and not _is_success(error):
                     cooldowns.start(target, error)
+                if call.is_passthrough and not _goes_on_by_status(error):
+                    break
                 if error.kind in _CREDENTIAL_KINDS:
                     continue
                 break
             except asyncio.CancelledError:
                 report("cancelled", None)
                 raise
-            if opened.answer.is_empty and empty is None and target is not candidates[-1]:
+            if opened.answer.is_empty and not call.is_passthrough and empty is None and target is not candidates[-1]:
                 # Nothing was sent yet and nothing would be: another target may have something to say.
                 report("empty", opened.answer.status)
                 empty = opened
@@ -140,12 +149,15 @@ async def open_first(
             if cooldowns:
                 cooldowns.clear(target)
             return opened
-        if errors and not _go_on(errors):
+        if errors and not (_goes_on_by_status(errors[-1]) if call.is_passthrough else _go_on(errors)):
             break
-        if errors and errors[-1].kind is ErrorKind.CONTEXT_TOO_LONG:
+        if errors and errors[-1].kind is ErrorKind.CONTEXT_TOO_LONG and not call.is_passthrough:
             too_small = max(too_small, errors[-1].context_window or target.context_window or 1)
     if empty is not None:
         return empty
+    if call.is_passthrough:
+        # An upstream's own words before ours; a server that refuses our credential has none for the client.
+        raise min(errors, key=lambda error: (not error.is_relayed, _USEFULNESS.get(error.kind, 7)))
     raise _most_useful(errors)
 
 
@@ -166,6 +178,18 @@ def _go_on(errors: list[UpstreamError]) -> bool:
         return False
     invalid = sum(error.kind in (ErrorKind.INVALID_REQUEST, ErrorKind.UNSUPPORTED_FEATURE) for error in errors)
     return invalid < _MAX_INVALID_REQUESTS
+
+
+def _is_success(error: UpstreamError) -> bool:
+    """Say whether the upstream answered with a success that is no message, and is the client's all the same."""
+    return error.status is not None and error.status < 300 and error.body is not None
+
+
+def _goes_on_by_status(error: UpstreamError) -> bool:
+    """Say whether the next server may be asked: none answered, or this one cannot; not when the request is at fault."""
+    if _is_success(error):
+        return False
+    return error.status is None or error.status < 400 or error.status in _SERVER_STATUSES or error.status >= 500
 
 
 def _most_useful(errors: list[UpstreamError]) -> UpstreamError:

@@ -1,11 +1,12 @@
 """Which targets may answer a call, in which order, and why: a pure function of the snapshot and the call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from providers.target import Target
+from providers.native_dialect import refined
+from providers.target import ANY_MODEL, Target
 from routing.snapshot import PolicySnapshot, RouteSnapshot, Snapshot
 
 # The estimate of a prompt may be too high by this factor before a target is passed over for another one.
@@ -15,6 +16,8 @@ ESTIMATE_MARGIN = 1.1
 BEYOND_DOUBT = 2.0
 # These cut the oldest messages off without a word.
 SILENT_TRUNCATION = frozenset({"ollama"})
+NO_CREDENTIAL = "the client sent no credential of its own, and none is stored"
+MAX_MODEL_ID = 200  # as rows have it; a longer one can only be a client's invention
 
 
 class NoTarget(Exception):
@@ -43,6 +46,7 @@ class Decision:
     reason: str
     candidates: list[Target]
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    is_passthrough: bool = False  # the servers are tried by their status, and a success is relayed whatever it says
 
     def as_record(self) -> dict[str, Any]:
         """Return the decision as the call's record keeps it."""
@@ -55,17 +59,41 @@ class Decision:
         return record
 
 
-def _meaning(snapshot: Snapshot, policy: PolicySnapshot | None, requested: str) -> tuple[RouteSnapshot, str]:
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What a requested name stands for."""
+
+    route: RouteSnapshot
+    reason: str
+    model_id: str  # what a target for any model is asked for
+    is_passthrough: bool = False
+
+
+def _meaning(snapshot: Snapshot, policy: PolicySnapshot | None, requested: str) -> _Meaning:
     for alias in snapshot.aliases:
         if alias.matches.match(requested):
-            return alias.route, f"alias {alias.pattern}"
-    if requested in snapshot.targets:
-        return RouteSnapshot("", (requested,)), "named by the client"
+            return _Meaning(alias.route, f"alias {alias.pattern}", requested)
+    provider, _, model_id = requested.partition("/")
+    if model_id and model_id != ANY_MODEL:
+        for name in (requested, f"{provider}/{ANY_MODEL}"):
+            if name in snapshot.targets:
+                return _Meaning(RouteSnapshot("", (name,)), "named by the client", model_id)
     if policy is None:
         raise NoTarget("No routing policy is set up. Ask your administrator to make one.")
     if policy.route is None:
         raise NoTarget(f"The policy {policy.name} has no route. Ask your administrator to choose one.")
-    return policy.route, f"policy {policy.name}"
+    return _Meaning(policy.route, f"policy {policy.name}", requested, policy.mode == "passthrough")
+
+
+def _target(snapshot: Snapshot, name: str, model_id: str) -> Target | None:
+    """Return the target `name`; of a provider's row for any model, that for `model_id`."""
+    target = snapshot.targets.get(name)
+    if target is None or target.model_id != ANY_MODEL:
+        return target
+    own_row = snapshot.targets.get(f"{target.provider_name}/{model_id}")
+    if own_row is not None and own_row is not target:
+        return own_row
+    return replace(target, model_id=model_id, native=refined(target.kind, target.native, model_id), model_pk=0)
 
 
 def select(
@@ -75,26 +103,33 @@ def select(
     *,
     allowed: Sequence[str] = (),
     prompt_tokens: int = 0,
+    has_own_credential: bool = False,
 ) -> Decision:
     """Return the candidates for a call that asks for the model `requested`.
 
     A name means, in this order: an alias, a target written `provider/model`, whatever the policy says. `allowed` are
-    the key's patterns (empty: all); they match the requested name or a target's. `prompt_tokens` is the estimate.
+    the key's patterns (empty: all); they match the requested name or a target's. `prompt_tokens` is the estimate;
+    `has_own_credential` says that the client sent one for upstreams.
     Raises `NoTarget`, `ModelNotAllowed`, `PromptTooLong`.
     """
-    route, reason = _meaning(snapshot, policy, requested)
-    decision = Decision(policy.name if policy else "", route.name, reason, [])
+    meaning = _meaning(snapshot, policy, requested)
+    route, passes = meaning.route, meaning.is_passthrough
+    decision = Decision(policy.name if policy else "", route.name, meaning.reason, [], is_passthrough=passes)
     name_allowed = not allowed or any(fnmatchcase(requested, pattern) for pattern in allowed)
     too_small: list[Target] = []
     refused = 0
     for name in route.target_names:
-        target = snapshot.targets.get(name)
+        target = _target(snapshot, name, meaning.model_id)
         if target is None:
             decision.skipped.append((name, "disabled"))
-        elif not name_allowed and not any(fnmatchcase(name, pattern) for pattern in allowed):
+            continue
+        name = target.name
+        if not name_allowed and not any(fnmatchcase(name, pattern) for pattern in allowed):
             refused += 1
             decision.skipped.append((name, "not allowed for this key"))
-        elif target.context_window and prompt_tokens > target.context_window * ESTIMATE_MARGIN:
+        elif fault := _fault(target, passes=passes, has_own_credential=has_own_credential):
+            decision.skipped.append((name, fault))
+        elif not passes and target.context_window and prompt_tokens > target.context_window * ESTIMATE_MARGIN:
             too_small.append(target)
         else:
             decision.candidates.append(target)
@@ -113,7 +148,23 @@ def select(
         raise ModelNotAllowed(f"This key may not use the model {requested}. Allowed: {', '.join(allowed)}.")
     if not route.target_names:
         raise NoTarget(f"The route {route.name} has no targets. Ask your administrator to add one.")
+    if any(reason == NO_CREDENTIAL for _name, reason in decision.skipped):
+        raise NoTarget(
+            "This model is answered with your own credential: send it as Authorization or x-api-key, and your gateway "
+            "key as x-gateway-key."
+        )
     raise NoTarget("Every target for this model is disabled. Ask your administrator to enable one.")
+
+
+def _fault(target: Target, *, passes: bool, has_own_credential: bool) -> str:
+    """Return why a target cannot be asked at all, "" if it can."""
+    if passes and target.wire_format != "anthropic":
+        return "not an Anthropic-compatible server"
+    if target.forwards_client_credential and not has_own_credential and not target.secrets:
+        return NO_CREDENTIAL
+    if len(target.model_id) > MAX_MODEL_ID or not target.model_id.isprintable():
+        return "not the name of a model"
+    return ""
 
 
 def _surely_too_small(target: Target, prompt_tokens: int) -> bool:
@@ -123,7 +174,8 @@ def _surely_too_small(target: Target, prompt_tokens: int) -> bool:
 def first_target(snapshot: Snapshot, policy: PolicySnapshot | None, requested: str) -> Target | None:
     """Return the target that will most likely answer, for a reservation; None when nothing can."""
     try:
-        route, _reason = _meaning(snapshot, policy, requested)
+        meaning = _meaning(snapshot, policy, requested)
     except NoTarget:
         return None
-    return next((snapshot.targets[name] for name in route.target_names if name in snapshot.targets), None)
+    found = (_target(snapshot, name, meaning.model_id) for name in meaning.route.target_names)
+    return next((target for target in found if target is not None), None)

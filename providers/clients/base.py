@@ -82,6 +82,10 @@ class UpstreamCall:
     # Makes the encoder of one answer; None for clients that speak Messages.
     new_encoder: Callable[["UpstreamCall"], AnswerEncoder] | None = None
     search: SearchBackend | None = None  # runs web searches for models that have none
+    # The client's own credential, as header -> value, for providers that forward it.
+    client_credential: Mapping[str, str] = field(default_factory=dict, repr=False)
+    gateway_secrets: tuple[str, ...] = field(default=(), repr=False)  # what it showed the gateway; never goes upstream
+    is_passthrough: bool = False  # an answer with status 200 is the client's, whatever it says
 
 
 class Answer(Protocol):

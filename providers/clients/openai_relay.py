@@ -10,17 +10,17 @@ from typing import Any
 from providers import wire_json
 from providers.clients.base import Answer, UpstreamCall
 from providers.clients.http import UpstreamStream, post
-from providers.clients.model_member import replace_model
 from providers.clients.openai import request_headers
 from providers.clients.openai_relay_answer import RelayedMessage, RelayedStream
 from providers.clients.repair import Refusals, leave_out, repair
 from providers.errors import UpstreamError, classify
+from providers.json_patch import Patch, apply
 from providers.presets import endpoint
 from providers.target import Secret, Target
+from providers.translation.validation import InvalidRequest
 
 # What was refused is repaired at most this often in one call, each time in another way.
 _MAX_REPAIRS = 2
-_INCLUDE_USAGE = b'"stream_options":{"include_usage":true},'
 
 
 class OpenAIRelay:
@@ -95,16 +95,11 @@ def _upstream_body(target: Target, call: UpstreamCall) -> dict[str, Any]:
 
 def _content(call: UpstreamCall, body: dict[str, Any]) -> bytes:
     """Return `body` in the client's own bytes: a platform's prompt cache depends on them."""
-    content, client_body = call.raw, dict(call.client_body)
-    if "stream_options" in body and "stream_options" not in client_body:
-        begin = content.index(b"{") + 1
-        content = content[:begin] + _INCLUDE_USAGE + content[begin:]
-        client_body["stream_options"] = body["stream_options"]
-    elif body.get("stream_options") != client_body.get("stream_options"):
-        return wire_json.encode(body)
-    if body["model"] == client_body["model"]:
-        return content
-    return replace_model(content, client_body, body["model"])
+    patch = Patch((name, value) for name, value in body.items() if call.client_body.get(name) is not value)
+    try:
+        return apply(call.raw, patch)
+    except ValueError as error:
+        raise InvalidRequest(f"The request body cannot be read: {error}") from error
 
 
 async def _error_of(stream: UpstreamStream, target: Target, secret: Secret | None) -> UpstreamError:

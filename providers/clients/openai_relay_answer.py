@@ -8,9 +8,9 @@ from typing import Any
 from providers import wire_json
 from providers.clients.base import NotChanged, UpstreamCall
 from providers.clients.http import UpstreamStream
-from providers.clients.model_member import replace_model
 from providers.clients.openai import request_id_of
 from providers.errors import ErrorKind, UpstreamError, classify_payload
+from providers.json_patch import Patch, apply
 from providers.target import Target
 from providers.translation.response import error_of, to_chunks
 from providers.translation.stop import error_for, meaning_of
@@ -157,7 +157,7 @@ class RelayedMessage(_RelayedAnswer):
         self._answer_tokens = max(1, len(body) // _BYTES_PER_TOKEN)
         self._take(completion, "message")
         if self.upstream_model and self.upstream_model != self._call.requested_model:
-            body = replace_model(body, completion, self._call.requested_model)
+            body = apply(body, Patch(model=self._call.requested_model))
         self._body = body
 
     async def pieces(self) -> AsyncIterator[bytes]:

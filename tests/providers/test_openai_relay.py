@@ -124,8 +124,8 @@ def test_a_stream_is_asked_for_its_usage_in_the_clients_own_bytes() -> None:
     raw = b'{"model":"alias","stream":true, "messages":[{"role":"user","content":"hi"}]}'
     _, _, transport = run(Reply(STREAM), asked=call(raw=raw))
     assert transport.requests[0].content == (
-        b'{"stream_options":{"include_usage":true},"model":"big","stream":true, '
-        b'"messages":[{"role":"user","content":"hi"}]}'
+        b'{"model":"big","stream":true, "messages":[{"role":"user","content":"hi"}],'
+        b'"stream_options":{"include_usage":true}}'
     )
 
 
