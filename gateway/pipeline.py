@@ -344,7 +344,8 @@ class _Call:
         assert self._known.opened is not None
         target, received = self._known.opened.target, self._known.received
         now = time.monotonic()
-        if now - _calibrated_at.get(target.name, -CALIBRATE_EVERY_S) < CALIBRATE_EVERY_S:
+        is_row = target.model_pk != 0  # not a name of the client's own choice
+        if not is_row or now - _calibrated_at.get(target.name, -CALIBRATE_EVERY_S) < CALIBRATE_EVERY_S:
             return
         _calibrated_at[target.name] = now
         real = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens

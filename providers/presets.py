@@ -343,8 +343,17 @@ def validate_provider(provider: "Provider") -> None:
         faults["flags"] = list(flag_faults)
     if header_faults := list(_header_faults(provider.extra_headers)):
         faults["extra_headers"] = list(header_faults)
+    if provider.forwards_client_credential and wire_format != "anthropic":
+        faults["forwards_client_credential"] = [
+            _("Only a provider of the wire format Anthropic Messages can get the client's own credential.")
+        ]
     if faults:
         raise ValidationError(faults)
+
+
+def wire_format_of(provider: "Provider") -> str:
+    """Return the wire format in use: the provider's own, else that of its kind."""
+    return provider.wire_format or PRESETS[provider.kind].wire_format
 
 
 def _base_url_fault(base_url: str, *, allow_private: bool) -> Any:

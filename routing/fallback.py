@@ -24,6 +24,8 @@ _CREDENTIAL_KINDS = frozenset(
 # Of servers that are passed through: the credential, the account, or the load, not the request.
 _SERVER_STATUSES = frozenset({401, 402, 403, 408, 429})
 OWN_CREDENTIAL = "client's own"  # the name of a credential that is not stored
+# Beyond so many, those that are over are forgotten: where clients choose the names, there is no end of them.
+_MAX_COOLDOWNS = 1000
 # Two targets that call the request itself wrong are right: a third would only cost time.
 _MAX_INVALID_REQUESTS = 2
 # When every target failed, the client gets the error that helps it most: the lowest rank here, the first of equals.
@@ -73,7 +75,10 @@ class Cooldowns:
     def start(self, target: Target, error: UpstreamError) -> None:
         """Let `target` cool down for as long as `error` says; not at all when the request was at fault."""
         if error.cooldown_s > 0:
-            self._until[target.name] = self._clock() + error.cooldown_s
+            now = self._clock()
+            if len(self._until) >= _MAX_COOLDOWNS:
+                self._until = {name: until for name, until in self._until.items() if until > now}
+            self._until[target.name] = now + error.cooldown_s
 
     def clear(self, target: Target) -> None:
         """Forget the failures of `target`: it has answered."""

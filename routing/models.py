@@ -11,6 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from providers.encryption import decrypt, encrypt
 from providers.models import Model, name_validator
+from providers.presets import wire_format_of
+from providers.target import ANY_MODEL
 
 
 class Route(models.Model):
@@ -38,6 +40,11 @@ class Route(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def targets_of_another_wire(self) -> list[str]:
+        """Return the names of the targets that are no Anthropic-compatible servers: a body cannot be passed to them."""
+        models_of_route = Model.objects.filter(route_entries__route=self).select_related("provider")
+        return [str(model) for model in models_of_route if wire_format_of(model.provider) != "anthropic"]
+
     def clean(self) -> None:
         if self.order != self.Order.PRIORITY:
             raise ValidationError({"order": _("Only the given order is available in this version.")})
@@ -59,6 +66,16 @@ class RouteEntry(models.Model):
 
     def __str__(self) -> str:
         return str(self.model)
+
+    def clean(self) -> None:
+        if self.model_id is None or self.route_id is None or wire_format_of(self.model.provider) == "anthropic":
+            return
+        policy = Policy.objects.filter(route_id=self.route_id, mode=Policy.Mode.PASSTHROUGH).first()
+        if policy is not None:
+            fault = _("%(target)s is no Anthropic-compatible server, and the policy %(policy)s passes calls through.")
+            raise ValidationError(
+                {"model": ValidationError(fault, params={"target": str(self.model), "policy": policy.name})}
+            )
 
 
 class Scene(models.Model):
@@ -147,6 +164,12 @@ class Policy(models.Model):
             raise ValidationError({"mode": _("Routing by intent is not available in this version.")})
         if self.route_id is None:
             raise ValidationError({"route": _("Choose the route whose targets answer.")})
+        wrong = self.route.targets_of_another_wire() if self.route and self.mode == self.Mode.PASSTHROUGH else []
+        if wrong:
+            fault = _("Calls can be passed through to Anthropic-compatible servers only, not to %(targets)s.")
+            raise ValidationError({"route": ValidationError(fault, params={"targets": ", ".join(wrong)})})
+        if self.reference_model is not None and self.reference_model.model_id == ANY_MODEL:
+            raise ValidationError({"reference_model": _("Choose one model: * stands for any, and has no price.")})
 
 
 class ClassifierEntry(models.Model):

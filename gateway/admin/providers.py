@@ -11,20 +11,20 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from gateway.admin.provider_forms import CredentialForm, ProviderForm
 from gateway.admin_base import ModelAdmin, SwitchableAdmin, TabularInline, column, list_link, row_link
 from providers import catalog
 from providers.errors import UpstreamError
 from providers.models import CAPABILITIES, Credential, Model, Price, Provider
+from providers.target import ANY_MODEL
 
 if TYPE_CHECKING:
-    _CredentialModelForm = forms.ModelForm[Credential]
     _ModelModelForm = forms.ModelForm[Model]
 else:
-    _CredentialModelForm = _ModelModelForm = forms.ModelForm
+    _ModelModelForm = forms.ModelForm
 
 
 def _without_prices(
@@ -33,37 +33,6 @@ def _without_prices(
     """Let prices go with their model: alone nobody may delete one, and the books keep what calls cost."""
     rows, counts, forbidden, protected = deleted
     return rows, counts, forbidden - {str(Price._meta.verbose_name)}, protected
-
-
-class CredentialForm(_CredentialModelForm):
-    """A credential whose secret goes in and never comes out."""
-
-    secret = forms.CharField(
-        label=capfirst(_("secret")),
-        required=False,
-        # Never rendered back, not even after an error in another field.
-        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "size": 40}),
-        help_text=_("Stored encrypted and never shown again. Empty: unchanged."),
-    )
-
-    class Meta:
-        model = Credential
-        fields = ("name", "secret", "position", "is_enabled")
-
-    def clean_secret(self) -> str:
-        """Return the secret. Raises `ValidationError` for one that no HTTP header can carry."""
-        secret: str = self.cleaned_data["secret"]
-        if not secret and self.instance.pk is None:
-            raise ValidationError(_("Enter the secret."))
-        if not (secret.isascii() and secret.isprintable()) or " " in secret:
-            raise ValidationError(_("A secret is made of visible ASCII characters without spaces."))
-        return secret
-
-    def save(self, commit: bool = True) -> Credential:
-        """Encrypt the secret into the row if one was entered."""
-        if self.cleaned_data["secret"]:
-            self.instance.set_secret(self.cleaned_data["secret"])
-        return super().save(commit)
 
 
 def _last_four(credential: Credential) -> str:
@@ -102,6 +71,7 @@ def _back_to_form(request: HttpRequest) -> HttpResponse | None:
 class ProviderAdmin(SwitchableAdmin):
     """Platforms."""
 
+    form = ProviderForm
     list_display = (
         "name",
         "kind",
@@ -136,7 +106,13 @@ class ProviderAdmin(SwitchableAdmin):
         (
             _("Advanced"),
             {
-                "fields": ("wire_format", "flags", "extra_headers", "allow_private_network"),
+                "fields": (
+                    "wire_format",
+                    "forwards_client_credential",
+                    "flags",
+                    "extra_headers",
+                    "allow_private_network",
+                ),
                 "classes": ("collapse",),
             },
         ),
@@ -179,8 +155,10 @@ class ProviderAdmin(SwitchableAdmin):
     def test_chat(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
         """Ask also each provider's first enabled model for a word, and report each."""
         for provider in queryset:
-            models_left = provider.models.filter(is_enabled=True, missing_since__isnull=True).order_by("model_id")
-            model_id = models_left.values_list("model_id", flat=True).first()
+            models_left = provider.models.filter(is_enabled=True, missing_since__isnull=True).exclude(
+                model_id=ANY_MODEL
+            )
+            model_id = models_left.order_by("model_id").values_list("model_id", flat=True).first()
             if model_id is None:
                 text = gettext("The provider %(provider)s has no enabled model to chat with; refresh its list first.")
                 self.message_user(request, text % {"provider": provider.name}, messages.ERROR)
@@ -326,7 +304,13 @@ class ModelAdminPage(SwitchableAdmin):
     inlines = (PriceInline,)
     readonly_fields = ("missing_since", "created_at", "updated_at")
     fieldsets = (
-        (None, {"fields": ("provider", "model_id", "display_name", "is_enabled", "is_manual")}),
+        (
+            None,
+            {
+                "fields": ("provider", "model_id", "display_name", "is_enabled", "is_manual"),
+                "description": _("The model id * stands for whatever name a client asks for."),
+            },
+        ),
         (_("Limits"), {"fields": ("context_window", "max_output_tokens", "capabilities")}),
         (_("Advanced"), {"fields": ("flags", "token_ratio"), "classes": ("collapse",)}),
         (_("Times"), {"fields": ("missing_since", "created_at", "updated_at"), "classes": ("collapse",)}),

@@ -17,7 +17,14 @@ from gateway.config.document import Unreadable, load
 from gateway.config.fields import Problems
 from gateway.config.providers import write_providers
 from gateway.config.prune import prune as prune_unnamed
-from gateway.config.routing import write_aliases, write_policies, write_routes, write_scenes, write_settings
+from gateway.config.routing import (
+    check_passthrough,
+    write_aliases,
+    write_policies,
+    write_routes,
+    write_scenes,
+    write_settings,
+)
 from gateway.config.rows import Run
 from gateway.config.schema import Document, parse
 from providers import config_version
@@ -89,6 +96,8 @@ def _write(run: Run, document: Document, can_hand_out: bool) -> None:
     write_quotas(run, sections.get("quotas", []))
     if document.settings is not None:
         write_settings(run, document.settings)
+    if not run.problems:
+        check_passthrough(run, document)
     # With problems some rows are missing, and others would wrongly look unused.
     if run.prune and not run.problems:
         prune_unnamed(run, document)

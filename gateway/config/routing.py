@@ -4,8 +4,9 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from gateway.config.fields import at
 from gateway.config.rows import Run, shown
-from gateway.config.schema import POLICY, ROUTE, SCENE, SEARCH, SETTINGS, Item, columns
+from gateway.config.schema import POLICY, ROUTE, SCENE, SEARCH, SETTINGS, Document, Item, columns
 from providers.encryption import Undecryptable
 from providers.models import Model
 from routing.models import ClassifierEntry, ModelAlias, Policy, Route, RouteEntry, RuntimeSettings, Scene
@@ -137,6 +138,29 @@ def write_policies(run: Run, items: list[Item]) -> None:
             row.classifier_entries.all().delete()
             for position, model in enumerate(classifier):
                 ClassifierEntry.objects.create(policy=row, model=model, position=position)
+
+
+def check_passthrough(run: Run, document: Document) -> None:
+    """Refuse a file that leaves a policy passing calls through to servers that are not Anthropic-compatible.
+
+    The policy itself may not be in the file: a route or a provider may have changed below it.
+    """
+    paths = {(item.kind, item.identity): item.path for items in document.sections.values() for item in items}
+    for policy in Policy.objects.filter(mode=Policy.Mode.PASSTHROUGH, route__isnull=False).select_related("route"):
+        assert policy.route is not None
+        for target in policy.route.targets_of_another_wire():
+            provider = target.partition("/")[0]
+            places = (
+                (("policy", policy.name), "route"),
+                (("route", policy.route.name), "targets"),
+                (("provider", provider), "wire_format"),
+            )
+            path = next((at(paths[row], field) for row, field in places if row in paths), f"policy {policy.name}")
+            run.problems.add(
+                path,
+                _("%(target)s is no Anthropic-compatible server, and the policy %(policy)s passes calls through")
+                % {"target": target, "policy": policy.name},
+            )
 
 
 def _free_the_default(run: Run, kind: str, items: list[Item]) -> None:

@@ -96,6 +96,7 @@ PROVIDER: Shape = {
     "wire_format": Field(choice(*Provider.WireFormat.values), "wire_format"),
     "timeouts_s": Field(mapping(TIMEOUTS), flatten=True, nullable=False),
     "allow_private_network": Field(boolean, "allow_private_network"),
+    "forward_client_credential": Field(boolean, "forwards_client_credential"),
     "flags": Field(flags, "flags"),
     "extra_headers": Field(headers, "extra_headers"),
     "enabled": Field(boolean, "is_enabled"),
