@@ -180,7 +180,7 @@ def captured(call: Progress) -> capture.Exchange | None:
         retention_days=settings.capture_retention_days,
         secrets=(
             *received.secrets,
-            *(value.removeprefix("Bearer ") for value in call.upstream_call.client_credential.values()),
+            *(value.strip().rpartition(" ")[2] for value in call.upstream_call.client_credential.values()),
             *(secret.value for target in vendors for secret in target.secrets),
             *([settings.search.secret] if settings.search is not None else []),
         ),

@@ -27,7 +27,7 @@ class Outbox:
 
     async def put(self, part: bytes) -> None:
         """Add `part`; wait while the client is too far behind."""
-        if self._closed:
+        if self._closed or not part:  # nothing to send would read as silence
             return
         self._parts.append(part)
         self._size += len(part)
