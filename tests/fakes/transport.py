@@ -8,12 +8,16 @@ from typing import Any
 
 import httpx
 
-Piece = bytes | BaseException | None
+Piece = bytes | BaseException | asyncio.Event | None
 
 
 @dataclass
 class Reply:
-    """One answer. Of its pieces, bytes are sent, an exception is raised, None is silence until the caller gives up."""
+    """One answer.
+
+    Of its pieces, bytes are sent, an exception is raised, an event is waited for, None is silence until the caller
+    gives up.
+    """
 
     pieces: list[Piece] = field(default_factory=list)
     status: int = 200
@@ -36,6 +40,8 @@ class _Body(httpx.AsyncByteStream):
                 raise piece
             if piece is None:
                 await asyncio.Event().wait()
+            elif isinstance(piece, asyncio.Event):
+                await piece.wait()
             else:
                 yield piece
 

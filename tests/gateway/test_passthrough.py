@@ -20,7 +20,15 @@ ERROR = {
 }
 START = {
     "type": "message_start",
-    "message": {"model": "claude-opus-5-5", "usage": {"input_tokens": 7, "output_tokens": 1}},
+    "message": {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-opus-5-5",
+        "content": [],
+        "stop_reason": None,
+        "usage": {"input_tokens": 7, "output_tokens": 1},
+    },
 }
 BLOCK = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
 DELTA = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "the speed limit, expired"}}
