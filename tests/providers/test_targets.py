@@ -1,5 +1,6 @@
 """Rows to targets."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -7,6 +8,7 @@ from django.test import TestCase
 from django.utils import timezone
 
 from providers.models import Credential, Model, Price, Provider
+from providers.native_dialect import ROWS
 from providers.targets import load_targets
 
 
@@ -49,6 +51,17 @@ class LoadTargetsTest(TestCase):
         assert target.extra_headers == {"x-team": "a"}
         assert (target.model_pk, target.wire_format, target.price) == (model.pk, "openai", None)
         assert target.allow_private_network
+
+    def test_the_dialect_of_the_messages_endpoint_comes_from_kind_and_flags(self) -> None:
+        flags = {"native_betas": True, "native_system": "sideways", "top_k": True}
+        owner = provider(
+            kind="dashscope", wire_format="anthropic", base_url="", flags=flags, forwards_client_credential=True
+        )
+        Model.objects.create(provider=owner, model_id="a", flags={"native_billing_header": True})
+        Model.objects.create(provider=provider("other", forwards_client_credential=True), model_id="b")
+        one, other = load_targets().values()
+        assert one.native == replace(ROWS["dashscope"], native_betas=True, native_billing_header=True)
+        assert (one.forwards_client_credential, other.forwards_client_credential) == (True, False)
 
     def test_disabled_rows_are_left_out(self) -> None:
         Model.objects.create(provider=provider("off", is_enabled=False), model_id="a")

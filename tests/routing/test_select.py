@@ -5,7 +5,8 @@ from fnmatch import translate
 
 import pytest
 
-from routing.select import Decision, ModelNotAllowed, NoTarget, PromptTooLong, first_target, select
+from providers.native_dialect import ROWS
+from routing.select import NO_CREDENTIAL, Decision, ModelNotAllowed, NoTarget, PromptTooLong, first_target, select
 from routing.snapshot import AliasSnapshot, PolicySnapshot, RouteSnapshot, Snapshot
 from tests.accounts.books import target
 
@@ -120,3 +121,87 @@ def test_the_most_particular_policy_counts() -> None:
     assert view.policy(None, 2, 1) is other
     assert view.policy(None, None, None) is POLICY
     assert view.policy(99, None, 2) is other
+
+
+ANY = target("relay/*", kind="anthropic_compatible", wire_format="anthropic", price=None)
+OWN_ROW = target("relay/claude-x", kind="anthropic_compatible", wire_format="anthropic", context_window=10)
+ROUTER = target(
+    "router/*", kind="openrouter", wire_format="anthropic", native=ROWS["openrouter"], forwards_client_credential=True
+)
+SERVERS = RouteSnapshot("servers", ("relay/*", "main/small", "router/*"))
+PASSING = PolicySnapshot(4, "passing", "passthrough", SERVERS, "", None)
+RELAYS = Snapshot(
+    1,
+    {each.name: each for each in (ANY, OWN_ROW, ROUTER, SMALL)},
+    (alias("fast", "main/small"), alias("any-*", "relay/*")),
+    {4: PASSING},
+    PASSING,
+)
+
+
+def passed(requested: str, **fields: object) -> Decision:
+    return select(RELAYS, PASSING, requested, **fields)  # type: ignore[arg-type]
+
+
+def test_calls_are_passed_to_anthropic_servers_alone_in_order_whatever_the_prompt() -> None:
+    decision = passed("claude-x", prompt_tokens=10**6, has_own_credential=True)
+    assert decision.is_passthrough
+    assert decision.candidates[0] is OWN_ROW
+    assert names(decision) == ["relay/claude-x", "router/claude-x"]
+    assert decision.skipped == [("main/small", "not an Anthropic-compatible server")]
+
+
+def test_a_target_that_forwards_a_credential_needs_one() -> None:
+    assert passed("claude-y").skipped[-1] == ("router/claude-y", NO_CREDENTIAL)
+    with pytest.raises(NoTarget, match="x-gateway-key"):
+        passed("router/claude-y")
+    assert names(passed("router/claude-y", has_own_credential=True)) == ["router/claude-y"]
+
+
+@pytest.mark.parametrize(
+    ("requested", "expected"),
+    [
+        ("relay/claude-z", "relay/claude-z"),
+        ("relay/org/model:1", "relay/org/model:1"),
+        ("relay/claude-x", "relay/claude-x"),
+        ("any-1", "relay/any-1"),
+        ("fast", "main/small"),
+    ],
+)
+def test_a_name_of_the_clients_own_choice_is_not_passed_through(requested: str, expected: str) -> None:
+    decision = passed(requested)
+    assert names(decision) == [expected]
+    assert not decision.is_passthrough
+    first = first_target(RELAYS, PASSING, requested)
+    assert first is not None
+    assert first.name == expected
+
+
+def test_any_model_is_no_name_by_itself() -> None:
+    assert names(passed("relay/*"))[0] == "relay/relay/*"
+    assert passed("relay/*").reason == "policy passing"
+
+
+def test_a_name_of_any_model_follows_its_family_and_teaches_no_row() -> None:
+    (chosen,) = passed("router/anthropic/claude-1", has_own_credential=True).candidates
+    assert (chosen.native.native_system, chosen.model_pk) == ("preserve", 0)
+    (chosen,) = passed("router/z-ai/glm", has_own_credential=True).candidates
+    assert chosen.native is ROWS["openrouter"]
+
+
+@pytest.mark.parametrize("requested", ["relay/" + "x" * 201, "relay/a\nb"])
+def test_what_is_no_name_of_a_model_is_not_asked_for(requested: str) -> None:
+    with pytest.raises(NoTarget):
+        passed(requested)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "expected"),
+    [(["claude-*"], True), (["relay/claude-*"], True), (["relay/*"], True), (["other/*"], False)],
+)
+def test_a_keys_patterns_match_what_any_model_stands_for(allowed: list[str], expected: bool) -> None:
+    if expected:
+        assert names(passed("claude-y", allowed=allowed)) == ["relay/claude-y"]
+    else:
+        with pytest.raises(ModelNotAllowed):
+            passed("claude-y", allowed=allowed)
