@@ -45,7 +45,10 @@ def own_credential(headers: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name in ("authorization", "x-api-key")
-        if (value := headers.get(name, "")).strip() and gateway_key not in value and not holds_gateway_key(value)
+        if (value := headers.get(name, "")).strip()
+        and value.isascii()
+        and gateway_key not in value
+        and not holds_gateway_key(value)
     }
 
 

@@ -27,7 +27,10 @@ def request_headers(target: Target, secret: Secret | None, call: UpstreamCall) -
     """Return the headers of a call: the client's that belong to the protocol, and a credential."""
     hidden = _hidden(call)
     headers = {
-        name: value for name, value in call.headers.items() if _FORWARDED.match(name) and not _holds(value, hidden)
+        name: value
+        for name, value in call.headers.items()
+        # httpx can send no other than ASCII, which is all that HTTP allows for.
+        if _FORWARDED.match(name) and value.isascii() and not _holds(value, hidden)
     }
     if not target.native.native_betas:
         headers.pop("anthropic-beta", None)

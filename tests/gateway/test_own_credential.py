@@ -25,6 +25,7 @@ def test_the_gateway_key_has_a_header_of_its_own() -> None:
     assert credentials({**both, "x-gateway-key": " "}) == (OWN, "sk-ant-other")
     assert own_credential({**both, "x-gateway-key": "wg_k"}) == both
     assert own_credential(both) == {}
+    assert own_credential({"x-gateway-key": "wg_k", "authorization": "Bearer \u00dc"}) == {}
     assert own_credential({"x-gateway-key": "k-old", "authorization": "Bearer k-old", "x-api-key": "wg_other"}) == {}
 
 

@@ -53,6 +53,13 @@ def test_no_header_or_query_hides_a_credential() -> None:
     assert (request.headers["x-app"], str(request.url)) == ("wgx", "https://relay.example/v1/messages?a=1&b=2")
 
 
+def test_a_header_that_http_does_not_allow_for_is_left_out() -> None:
+    asked = replace(call(), headers={"user-agent": "\u00dcn\u00ef", "anthropic-beta": "a"})
+    _, transport = run(Reply(STREAM), whole, asked=asked)
+    sent = transport.requests[0].headers
+    assert (sent["user-agent"], sent["anthropic-beta"]) == ("Wolfgate", "a")
+
+
 def test_betas_stay_away_from_who_takes_none() -> None:
     _, transport = run(Reply(STREAM), whole, target=replace(TARGET, native=ROWS["dashscope"]))
     assert "anthropic-beta" not in transport.requests[0].headers
