@@ -9,6 +9,7 @@ from typing import Any
 
 from providers.json_patch import DROP, KEEP, Patch, Several
 from providers.native_dialect import NativeDialect
+from providers.translation import server_blocks
 from providers.translation.signature import is_ours
 
 Message = dict[str, Any]
@@ -30,6 +31,8 @@ def history_patch(messages: list[Message], dialect: NativeDialect) -> tuple[Patc
                 foreign = [at for at, block in enumerate(content) if _is_foreign_thinking(block, dialect)]
                 blocks.update((at, DROP) for at in foreign)
                 strips_thinking = strips_thinking or bool(foreign)
+                # Results of the gateway's own searches are a 400 there: their contents are not Anthropic's.
+                blocks.update((at, _text_block(text)) for at, text in server_blocks.own_searches(content).items())
                 if foreign and all(blocks.get(at) is DROP for at in range(len(content))):
                     patch[position] = DROP  # a message without content is refused
                     continue

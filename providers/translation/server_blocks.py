@@ -31,6 +31,29 @@ def summary(block: dict[str, Any]) -> str:
     return f"[{kind.removesuffix('_tool_result')} result] {_result_text(block.get('content'))}"
 
 
+def own_searches(content: list[Any]) -> dict[int, str]:
+    """Return position -> text of the blocks of searches that the gateway ran, for whom they cannot be shown as such."""
+    ours = {
+        block.get("tool_use_id")
+        for block in content
+        if isinstance(block, dict) and block.get("type") == "web_search_tool_result" and _is_own(block.get("content"))
+    }
+    return {
+        at: summary(block)
+        for at, block in enumerate(content)
+        if ours
+        and isinstance(block, dict)
+        and is_server_block(str(block.get("type")))
+        and (block.get("id") in ours or block.get("tool_use_id") in ours)
+    }
+
+
+def _is_own(results: Any) -> bool:
+    return isinstance(results, list) and any(
+        isinstance(item, dict) and unseal(item.get("encrypted_content")) is not None for item in results
+    )
+
+
 def _call_text(value: Any) -> str:
     if isinstance(value, dict):
         for key in ("query", "url", "command", "code"):

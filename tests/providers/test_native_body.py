@@ -15,6 +15,7 @@ from providers.target import Target, Timeouts
 from providers.translation.dialect import Dialect
 from providers.translation.request import InvalidRequest
 from providers.translation.signature import seal
+from providers.translation.web_search import SearchResult, result_block
 
 OURS = seal({"p": "up", "m": "a"}, b"key")
 BILLING = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.330.abc; cc_entrypoint=cli;"}
@@ -322,3 +323,28 @@ def test_a_body_nested_too_deeply_to_change_is_the_clients_fault() -> None:
     asked.raw = b'{"model":"m","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     with pytest.raises(InvalidRequest):
         content_for(target(model_id="other"), asked)
+
+
+def test_searches_of_the_gateway_become_text() -> None:
+    def search(identifier: str, content: str) -> list[dict[str, Any]]:
+        result = {
+            "type": "web_search_result",
+            "title": "Wolf",
+            "url": "https://w.example/",
+            "encrypted_content": content,
+        }
+        return [
+            {"type": "server_tool_use", "id": identifier, "name": "web_search", "input": {"query": "wolves"}},
+            {"type": "web_search_tool_result", "tool_use_id": identifier, "content": [{**result, "page_age": None}]},
+        ]
+
+    sealed = result_block("s", [SearchResult("", "", "A wolf.")])["content"][0]["encrypted_content"]
+    ours, theirs = search("srvtoolu_1", sealed), search("srvtoolu_2", "EqgfCioIARgBIiQ3YT")
+    body = {"messages": [user(), assistant(*ours, *theirs, text("Done.")), user("go on")]}
+    content = sent("anthropic_compatible", body)["messages"][1]["content"]
+    assert content == [
+        text("[web_search: wolves]"),
+        text("[web_search result] Wolf (https://w.example/)\nA wolf."),
+        *theirs,
+        text("Done."),
+    ]
