@@ -158,7 +158,7 @@ def check_passthrough(run: Run, document: Document) -> None:
             path = next((at(paths[row], field) for row, field in places if row in paths), f"policy {policy.name}")
             run.problems.add(
                 path,
-                _("%(target)s is no Anthropic-compatible server, and the policy %(policy)s passes calls through")
+                _("%(target)s is no Anthropic-compatible server, and the policy %(policy)s passes calls through.")
                 % {"target": target, "policy": policy.name},
             )
 

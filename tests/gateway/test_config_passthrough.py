@@ -41,7 +41,7 @@ class PassthroughFileTests(ConfigCase):
 
     def test_a_route_and_a_provider_below_a_policy_are_checked_too(self) -> None:
         self.apply(GOOD)
-        said = "up/a is no Anthropic-compatible server, and the policy through passes calls through"
+        said = "up/a is no Anthropic-compatible server, and the policy through passes calls through."
         assert self.refused("version: 1\nroutes: [{name: servers, targets: [up/a]}]") == [f"routes[0].targets: {said}"]
         changed = "version: 1\nproviders: [{name: qwen, wire_format: openai}]"
         assert self.refused(changed) == [f"providers[0].wire_format: {said.replace('up/a', 'qwen/qwen3-max')}"]
