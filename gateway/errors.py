@@ -122,7 +122,8 @@ def body(error: ApiError, request_id: str, wire_format: str = "anthropic") -> di
 
 def event(error: Exception, request_id: str) -> bytes:
     """Return the SSE event that ends a broken Anthropic stream. An upstream's own error object is its data as it is."""
-    if isinstance(error, UpstreamError) and _is_relayed(error, "anthropic"):
+    is_object = isinstance(error, UpstreamError) and error.body is not None and error.body.lstrip()[:1] == b"{"
+    if isinstance(error, UpstreamError) and is_object and _is_relayed(error, "anthropic"):
         assert error.body is not None
         data = b"\n".join(b"data: " + line for line in error.body.splitlines())
         return b"event: error\n" + data + b"\n\n"

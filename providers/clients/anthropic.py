@@ -51,6 +51,7 @@ class AnthropicClient:
         # Without a stream the first byte comes with the last.
         before = now + target.timeouts.first_event_s if call.streamed else deadline
         stream = await _post(target, secret, call, "/messages", content, before=before, deadline=deadline)
+        answer: NativeStream | NativeMessage | None = None
         try:
             if stream.status != 200:
                 raise await _error_of(stream, target, secret, call)
@@ -60,7 +61,7 @@ class AnthropicClient:
                 answer.dropped_fields = dropped_fields(target, call.body)
             await answer.start(before)
         except BaseException:
-            await stream.aclose()
+            await (answer or stream).aclose()
             raise
         return answer
 

@@ -4,7 +4,6 @@ Looked at, in passing: usage, the stop reason, and errors.
 """
 
 import asyncio
-import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
@@ -233,8 +232,10 @@ class NativeStream(_NativeAnswer):
         """Close the connection, at once if the answer has not ended."""
         if self._reading is not None:
             self._reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError, UpstreamError):
-                await self._reading
+            await asyncio.wait({self._reading})
+            if not self._reading.cancelled():
+                self._reading.exception()  # of no interest any more
+            self._reading = None
         await super().aclose()
 
     async def pieces(self) -> AsyncIterator[bytes]:

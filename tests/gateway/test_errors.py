@@ -111,3 +111,19 @@ def test_an_anthropic_upstream_is_quoted_verbatim_except_about_our_own_account()
     assert (response.status_code, response.content) == (400, body)
     denied = UpstreamError(ErrorKind.AUTH, "invalid x-api-key", status=401, body=body)
     assert errors.response(denied, "req_1").status_code == 502
+
+
+def test_an_upstreams_error_object_is_the_data_of_the_event() -> None:
+    error = UpstreamError(
+        ErrorKind.OVERLOADED, "busy", provider="up", status=529, body=b'{"type":"error",\n "x": 1.50}'
+    )
+    assert errors.event(error, "req_1") == b'event: error\ndata: {"type":"error",\ndata:  "x": 1.50}\n\n'
+    assert errors.http_status(error) == 529
+    for hidden in (
+        UpstreamError(ErrorKind.AUTH, "bad key", provider="up", status=401, body=b'{"error":"sk"}'),
+        UpstreamError(ErrorKind.BAD_RESPONSE, "odd", provider="up", status=200, body=b"<html>"),
+    ):
+        data = json.loads(errors.event(hidden, "req_1").partition(b"data: ")[2])
+        assert (data["type"], data["request_id"]) == ("error", "req_1")
+    own = UpstreamError(ErrorKind.AUTH, "bad key", status=401, body=b'{"error":"sk"}', relays_auth=True)
+    assert errors.response(own, "req_1").status_code == 401

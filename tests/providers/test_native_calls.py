@@ -146,3 +146,24 @@ def test_a_read_that_outlasts_the_grace_is_given_up_with_the_answer() -> None:
     reply = Reply([*events(START), None])
     run(reply, leave)
     assert reply.closed
+
+
+def test_a_call_that_is_given_up_within_the_grace_leaves_no_read_behind() -> None:
+    reply = Reply([*events(START), None])
+
+    async def scenario() -> set[asyncio.Task[None]]:
+        await open_shared_client(ScriptedTransport(reply))
+        try:
+            opening = asyncio.create_task(anthropic_client.AnthropicClient().open(TARGET, SECRET, call()))
+            await reply.began.wait()
+            for _ in range(20):
+                await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.wait({opening})
+            assert opening.cancelled()
+            return asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
+        finally:
+            await close_shared_client()
+
+    assert asyncio.run(scenario()) == set()
+    assert reply.closed
