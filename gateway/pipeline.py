@@ -34,6 +34,7 @@ from providers.clients.base import Recording, UpstreamCall
 from providers.errors import UpstreamError
 from providers.target import Target
 from providers.translation import tokens
+from providers.translation.needs import needs_of
 from providers.translation.usage import Usage
 from providers.translation.validation import InvalidRequest, whole_number
 from routing.fallback import Cooldowns, open_first
@@ -227,6 +228,7 @@ class _Call:
             allowed=admitted.allowed_models,
             prompt_tokens=prompt_tokens,
             has_own_credential=bool(self._known.upstream_call.client_credential),
+            needs=needs_of(self._known.upstream_call.body),
         )
 
     async def _priced(self, target: Target) -> Target:

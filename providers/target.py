@@ -73,6 +73,12 @@ class Target:
     extra_headers: Mapping[str, str] = field(default_factory=dict)
     model_pk: int = 0
 
+    def can(self, capability: str) -> bool:
+        """Say whether the model has a capability, as far as is known."""
+        if capability == "vision" and not self.dialect.vision:
+            return False
+        return self.capabilities is None or capability in self.capabilities
+
     @property
     def name(self) -> str:
         """`provider/model`, as configuration files and clients write it."""

@@ -1,6 +1,6 @@
 """Which targets may answer a call, in which order, and why: a pure function of the snapshot and the call."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -18,6 +18,9 @@ BEYOND_DOUBT = 2.0
 SILENT_TRUNCATION = frozenset({"ollama"})
 NO_CREDENTIAL = "the client sent no credential of its own, and none is stored"
 MAX_MODEL_ID = 200  # as rows have it; a longer one can only be a client's invention
+# What a request may need of a model, the graver lack first: without tools an agent can do nothing at all, without eyes
+# it is told what it does not see.
+_CAPABILITIES = ("tools", "vision")
 
 
 class NoTarget(Exception):
@@ -47,6 +50,7 @@ class Decision:
     candidates: list[Target]
     skipped: list[tuple[str, str]] = field(default_factory=list)
     is_passthrough: bool = False  # the servers are tried by their status, and a success is relayed whatever it says
+    last_resort: list[tuple[str, str]] = field(default_factory=list)  # asked after those that can do more, and why
 
     def as_record(self) -> dict[str, Any]:
         """Return the decision as the call's record keeps it."""
@@ -54,8 +58,9 @@ class Decision:
             "reason": self.reason,
             "candidates": [target.name for target in self.candidates],
         }
-        if self.skipped:
-            record["skipped"] = [{"target": name, "reason": reason} for name, reason in self.skipped]
+        for key, passed in (("skipped", self.skipped), ("last_resort", self.last_resort)):
+            if passed:
+                record[key] = [{"target": name, "reason": reason} for name, reason in passed]
         return record
 
 
@@ -104,12 +109,14 @@ def select(
     allowed: Sequence[str] = (),
     prompt_tokens: int = 0,
     has_own_credential: bool = False,
+    needs: Collection[str] = (),
 ) -> Decision:
     """Return the candidates for a call that asks for the model `requested`.
 
     A name means, in this order: an alias, a target written `provider/model`, whatever the policy says. `allowed` are
     the key's patterns (empty: all); they match the requested name or a target's. `prompt_tokens` is the estimate;
-    `has_own_credential` says that the client sent one for upstreams.
+    `has_own_credential` says that the client sent one for upstreams. Targets that lack some of `needs` come after the
+    others, except where calls are passed through.
     Raises `NoTarget`, `ModelNotAllowed`, `PromptTooLong`.
     """
     meaning = _meaning(snapshot, policy, requested)
@@ -141,6 +148,7 @@ def select(
         if target not in decision.candidates
     ]
     if decision.candidates:
+        _put_the_able_first(decision, () if passes else needs)
         return decision
     if too_small:
         raise PromptTooLong(prompt_tokens, max(target.context_window or 0 for target in too_small))
@@ -165,6 +173,21 @@ def _fault(target: Target, *, passes: bool, has_own_credential: bool) -> str:
     if len(target.model_id) > MAX_MODEL_ID or not target.model_id.isprintable():
         return "not the name of a model"
     return ""
+
+
+def _put_the_able_first(decision: Decision, needs: Collection[str]) -> None:
+    if not needs or len(decision.candidates) == 1:
+        return
+
+    def lacks(target: Target) -> list[bool]:
+        return [capability in needs and not target.can(capability) for capability in _CAPABILITIES]
+
+    decision.candidates.sort(key=lacks)  # stable: equals stay in the order of the route
+    best = lacks(decision.candidates[0])
+    for target in decision.candidates:
+        if (lacking := lacks(target)) > best:
+            missing = (capability for capability, is_lacking in zip(_CAPABILITIES, lacking, strict=True) if is_lacking)
+            decision.last_resort.append((target.name, f"has no {', no '.join(missing)}"))
 
 
 def _surely_too_small(target: Target, prompt_tokens: int) -> bool:

@@ -2,10 +2,12 @@
 
 import re
 from fnmatch import translate
+from typing import Any
 
 import pytest
 
 from providers.native_dialect import ROWS
+from providers.translation.dialect import Dialect
 from routing.select import NO_CREDENTIAL, Decision, ModelNotAllowed, NoTarget, PromptTooLong, first_target, select
 from routing.snapshot import AliasSnapshot, PolicySnapshot, RouteSnapshot, Snapshot
 from tests.accounts.books import target
@@ -205,3 +207,59 @@ def test_a_keys_patterns_match_what_any_model_stands_for(allowed: list[str], exp
     else:
         with pytest.raises(ModelNotAllowed):
             passed("claude-y", allowed=allowed)
+
+
+@pytest.mark.parametrize(
+    ("needs", "expected", "last_resort"),
+    [
+        ((), ["t/blind", "t/none", "t/all", "t/unknown"], []),
+        (("vision",), ["t/all", "t/unknown", "t/blind", "t/none"], ["t/blind: has no vision", "t/none: has no vision"]),
+        (("tools",), ["t/blind", "t/all", "t/unknown", "t/none"], ["t/none: has no tools"]),
+        (
+            ("vision", "tools"),
+            ["t/all", "t/unknown", "t/blind", "t/none"],
+            ["t/blind: has no vision", "t/none: has no tools, no vision"],
+        ),
+        # The text of a PDF is extracted where a model takes none.
+        (("pdf",), ["t/blind", "t/none", "t/all", "t/unknown"], []),
+    ],
+)
+def test_who_can_do_what_a_call_needs_is_asked_first(
+    needs: tuple[str, ...], expected: list[str], last_resort: list[str]
+) -> None:
+    view, route = capable_targets(
+        blind={"capabilities": frozenset({"tools"})},
+        none={"capabilities": frozenset()},
+        all={"capabilities": frozenset({"tools", "vision"})},
+        unknown={},
+    )
+    decision = select(view, route, "x", needs=frozenset(needs))
+    assert names(decision) == expected
+    assert [": ".join(each) for each in decision.last_resort] == last_resort
+    recorded = decision.as_record().get("last_resort", [])
+    assert [f"{each['target']}: {each['reason']}" for each in recorded] == last_resort
+    assert decision.skipped == []
+
+
+def test_where_nobody_can_the_order_of_the_route_stays_and_nothing_is_said() -> None:
+    view, route = capable_targets(first={"capabilities": frozenset()}, second={"dialect": Dialect(vision=False)})
+    decision = select(view, route, "x", needs={"vision"})
+    assert names(decision) == ["t/first", "t/second"]
+    assert "last_resort" not in decision.as_record()
+
+
+def test_a_platform_that_takes_no_images_has_no_vision_whatever_the_model_can() -> None:
+    able = frozenset({"vision"})
+    view, route = capable_targets(first={"dialect": Dialect(vision=False), "capabilities": able}, second={})
+    assert names(select(view, route, "x", needs={"vision"})) == ["t/second", "t/first"]
+
+
+def test_a_named_target_is_asked_whatever_it_lacks() -> None:
+    view, route = capable_targets(blind={"capabilities": frozenset()}, seeing={})
+    assert names(select(view, route, "t/blind", needs={"vision"})) == ["t/blind"]
+
+
+def capable_targets(**fields: dict[str, Any]) -> tuple[Snapshot, PolicySnapshot]:
+    targets = {f"t/{name}": target(f"t/{name}", **values) for name, values in fields.items()}
+    policy = PolicySnapshot(1, "default", "direct", RouteSnapshot("route", tuple(targets)), "", None)
+    return Snapshot(1, targets, (), {1: policy}, policy), policy
