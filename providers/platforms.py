@@ -75,7 +75,12 @@ VENDORS = (
     ),
     Vendor(
         (".moonshot.cn", ".moonshot.ai"),
-        {"reasoning_replay": "reasoning_content", "forced_tools": False, "prompt_cache_key": True},
+        {
+            "reasoning_replay": "reasoning_content",
+            "forced_tools": False,
+            "prompt_cache_key": True,
+            "image_urls": False,
+        },
         (
             _rule(r"k2\.[56]", thinking_dialect="deepseek", sampling=False),
             _rule(r"k2\.7|k3", sampling=False),
@@ -90,11 +95,19 @@ VENDORS = (
             "forced_tools": False,
             "json_schema": False,  # response_format knows text and json_object
             "null_content": "",
+            "image_gif": False,
+            "image_webp": False,
+            "image_max_bytes": 5 * 1024 * 1024,
+            "image_max_edge": 6000,
         },
         (_rule(r"glm-[0-9.]+(?!v)(?:-|$)", vision=False), _rule(r"glm-[0-9.]+v", vision=True)),
     ),
     Vendor((".minimax.io", ".minimaxi.com"), {"think_tags": True}),
-    Vendor(("api.groq.com",), {"think_tags": True}),
+    Vendor(
+        ("api.groq.com",),
+        # A request with images in it has 4 MB, an image 33 megapixels.
+        {"think_tags": True, "image_max_bytes": 3_500_000, "image_max_edge": 5760, "images_max": 5},
+    ),
     Vendor(("api.together.ai", "api.together.xyz"), {"think_tags": True, "top_k": True}),
 )
 
@@ -122,6 +135,7 @@ OPENROUTER_RULES = (
     _rule(r"^~?openai/(gpt-[5-9]|o\d)", sampling=False, stop=False),
     # "Prefilling assistant messages is not supported for this model." OpenAI's take it for a turn that is over.
     _rule(r"^~?(openai/|anthropic/claude-[a-z]+-([5-9]|4\.[6-9]))", prefill=False),
+    _rule(r"^~?anthropic/", image_max_bytes=5 * 1024 * 1024, image_max_edge=8000),
 )
 
 # enable_thinking is refused by every model that is not a hybrid.

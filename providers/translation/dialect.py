@@ -28,6 +28,13 @@ class Dialect:
     tool_images: Literal["inline", "hoist"] = "hoist"
     vision: bool = True
     pdf: bool = False
+    # Images beyond these are converted or scaled before they go out; PNG and JPEG are taken everywhere.
+    image_urls: bool = True  # the platform fetches images by URL
+    image_gif: bool = True
+    image_webp: bool = True
+    image_max_bytes: int = 32 * 1024 * 1024  # of one data URI; no request that we take is larger
+    image_max_edge: int = 65_535  # pixels of the longer side; a JPEG has no more
+    images_max: int = 10_000  # per request
     system_mid: Literal["preserve", "fold"] = "fold"
     cache_control: bool = False  # cache marks on content parts are read
     cache_ttl: bool = True  # and so is the time to live in them

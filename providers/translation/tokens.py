@@ -59,6 +59,11 @@ def text_tokens(text: str) -> int:
     return math.ceil(_formula(text))
 
 
+def extract_surplus(data: str, text: str) -> int:
+    """Return by how many tokens the text of a PDF outweighs what the estimates count for the file itself."""
+    return math.ceil(_by_length(text) - _Walk(_by_length, exact=False).pdf(data))
+
+
 def _formula(text: str) -> float:
     total = 0.0
     for match in _RUNS.finditer(text):
@@ -196,10 +201,11 @@ class _Walk:
         if source.get("type") == "text":
             return titles + self._str(data)
         if source.get("type") == "base64" and isinstance(data, str):
-            return titles + self._pdf(data)
+            return titles + self.pdf(data)
         return titles + _PDF_PAGE
 
-    def _pdf(self, data: str) -> float:
+    def pdf(self, data: str) -> float:
+        """Return the tokens of a base64 PDF file that a model reads itself."""
         pages = 0
         if self._exact and len(data) <= _PDF_SCAN_CHARS:
             pages = len(_PDF_PAGE_MARK.findall(_decoded(data)))
@@ -224,13 +230,13 @@ class _Walk:
 
 def _image_tokens(source: Any) -> float:
     data = source.get("data") if isinstance(source, dict) else None
-    size = _dimensions(data) if isinstance(data, str) else None
+    size = image_dimensions(data) if isinstance(data, str) else None
     if size is None:
         return _IMAGE_MAX
     return min(size[0] * size[1] / 750, _IMAGE_MAX)
 
 
-def _dimensions(data: str) -> tuple[int, int] | None:
+def image_dimensions(data: str) -> tuple[int, int] | None:
     """Return width and height of a base64 image from its header; None when the header is unknown or cut."""
     if data.startswith("/9j/"):
         return _jpeg_dimensions(_decoded(data[:32_768]))
