@@ -34,6 +34,7 @@ from providers.clients.base import Recording, UpstreamCall
 from providers.errors import UpstreamError
 from providers.target import Target
 from providers.translation import tokens
+from providers.translation.attachments import files_of
 from providers.translation.needs import needs_of
 from providers.translation.usage import Usage
 from providers.translation.validation import InvalidRequest, whole_number
@@ -349,6 +350,8 @@ class _Call:
         is_row = target.model_pk != 0  # not a name of the client's own choice
         if not is_row or now - _calibrated_at.get(target.name, -CALIBRATE_EVERY_S) < CALIBRATE_EVERY_S:
             return
+        if next(files_of(received.body), None) is not None:
+            return  # what a model is charged for a file says nothing about how it counts text
         _calibrated_at[target.name] = now
         real = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
 

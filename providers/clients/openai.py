@@ -10,6 +10,7 @@ from typing import Any
 from django.utils.crypto import salted_hmac
 
 from providers import wire_json
+from providers.clients import attachments
 from providers.clients.base import Answer, UpstreamCall
 from providers.clients.http import UpstreamStream, post
 from providers.clients.local_answer import LocalAnswer
@@ -18,6 +19,7 @@ from providers.clients.searching import SearchingAnswer
 from providers.errors import ErrorKind, UpstreamError, classify, classify_payload, one_line
 from providers.presets import credential_headers, endpoint
 from providers.target import Secret, Target
+from providers.translation.attachments import Attachments
 from providers.translation.events import Event, MessageBuilder, ToolUse, encode
 from providers.translation.request import ChatRequest, RequestOptions, to_chat_request
 from providers.translation.sse import ChunkReader, MalformedStream
@@ -47,7 +49,10 @@ class OpenAIClient:
 
         Raises `UpstreamError`, and `InvalidRequest` where the client's request contradicts itself.
         """
-        options = _request_options(target, call)
+        prepared = await attachments.prepare(call, target)
+        if prepared.surplus_tokens:
+            call = replace(call, input_tokens_estimate=max(1, call.input_tokens_estimate + prepared.surplus_tokens))
+        options = _request_options(target, call, prepared.attachments)
         request = to_chat_request(call.body, options)
         if request.local_text is not None:
             return LocalAnswer(request.local_text, request.local_stop_reason, call, request.dropped_fields)
@@ -302,7 +307,7 @@ def request_id_of(stream: UpstreamStream) -> str:
     return ""
 
 
-def _request_options(target: Target, call: UpstreamCall) -> RequestOptions:
+def _request_options(target: Target, call: UpstreamCall, files: Attachments) -> RequestOptions:
     return RequestOptions(
         model_id=target.model_id,
         provider_name=target.provider_name,
@@ -314,6 +319,7 @@ def _request_options(target: Target, call: UpstreamCall) -> RequestOptions:
         max_output_tokens=target.max_output_tokens,
         capabilities=target.capabilities,
         has_search=call.search is not None,
+        attachments=files,
     )
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from providers.translation import server_blocks
+from providers.translation.attachments import UNPREPARED, Attachments, Rendition, omitted_document
 
 Part = dict[str, Any]
 
@@ -23,8 +24,19 @@ def is_blank(text: str) -> bool:
 class BlockTranslator:
     """Translates blocks for one target and notes what the target cannot see."""
 
-    def __init__(self, *, vision: bool, pdf: bool, pdf_by_url: bool, cache_control: bool) -> None:
+    def __init__(
+        self,
+        *,
+        vision: bool,
+        pdf: bool,
+        pdf_by_url: bool,
+        cache_control: bool,
+        image_urls: bool = True,
+        attachments: Attachments = UNPREPARED,
+    ) -> None:
         self._vision = vision
+        self._image_urls = image_urls
+        self._attachments = attachments
         self._pdf = pdf
         self._pdf_by_url = pdf_by_url
         self._cache_control = cache_control
@@ -123,8 +135,14 @@ class BlockTranslator:
         source = source if isinstance(source, dict) else {}
         data, url = source.get("data"), source.get("url")
         if source.get("type") == "url" and isinstance(url, str) and url:
-            return {"type": "image_url", "image_url": {"url": url}}
+            if self._image_urls:
+                return {"type": "image_url", "image_url": {"url": url}}
+            self.note("block:image")
+            return {"type": "text", "text": f"[image not attached, the platform fetches none: {url}]"}
         if source.get("type") == "base64" and isinstance(data, str) and data:
+            renditions = self._attachments.renditions  # mostly empty: spares hashing megabytes
+            if renditions and data in renditions:
+                return self._rendition(renditions[data])
             if not data.startswith("data:"):
                 data = f"data:{_image_type(source, data)};base64,{data}"
             return {"type": "image_url", "image_url": {"url": data}}
@@ -132,6 +150,14 @@ class BlockTranslator:
         if source.get("type") == "file":
             return {"type": "text", "text": f"[image file {_short(source.get('file_id'))} not available]"}
         return {"type": "text", "text": "[image omitted: its source cannot be read]"}
+
+    def _rendition(self, rendition: Rendition) -> Part:
+        if rendition.problem:
+            self.note("block:image")
+            return {"type": "text", "text": f"[image omitted: {rendition.problem}]"}
+        if rendition.loss:
+            self.note(f"block:image:{rendition.loss}")
+        return {"type": "image_url", "image_url": {"url": f"data:{rendition.media_type};base64,{rendition.data}"}}
 
     def _document(self, block: dict[str, Any], depth: int) -> list[Part]:
         source = block.get("source")
@@ -152,10 +178,12 @@ class BlockTranslator:
                 if not data.startswith("data:"):
                     data = f"data:{media_type};base64,{data}"
                 return [_file(title, data)]
+            extract = self._attachments.extracts.get(data)
+            if extract is not None and extract.text:
+                self.note("block:document:layout")  # its pictures, tables and forms are not in the text
+                return [self.text(_document_text(title, block.get("context"), extract.text, extract.pages), block)]
             self.note("block:document")
-            size_kb = max(1, len(data) * 3 // 4 // 1024)
-            name = title or "document.pdf"
-            return [self.text(f"[document omitted: {name}, {size_kb} KB; this model cannot read PDF files]", block)]
+            return [self.text(omitted_document(title, data, extract), block)]
         url = source.get("url")
         if kind == "url" and isinstance(url, str) and url:
             if self._pdf and self._pdf_by_url:
@@ -188,16 +216,17 @@ def _file(title: str, data: str) -> Part:
     return {"type": "file", "file": {"filename": title or "document.pdf", "file_data": data}}
 
 
-def _document_frame(title: str, context: Any) -> tuple[str, str]:
+def _document_frame(title: str, context: Any, pages: int = 0) -> tuple[str, str]:
     quoted = title.replace('"', "'")
-    head = f'<document title="{quoted}">' if title else "<document>"
+    head = f'<document title="{quoted}"' if title else "<document"
+    head += f' pages="{pages}">' if pages else ">"
     if isinstance(context, str) and not is_blank(context):
         head += f"\n{context}"
     return head, "</document>"
 
 
-def _document_text(title: str, context: Any, text: str) -> str:
-    head, foot = _document_frame(title, context)
+def _document_text(title: str, context: Any, text: str, pages: int = 0) -> str:
+    head, foot = _document_frame(title, context, pages)
     return f"{head}\n{text}\n{foot}"
 
 

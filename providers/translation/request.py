@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from providers import wire_json
+from providers.translation.attachments import UNPREPARED, Attachments, keep_newest_images
 from providers.translation.blocks import BlockTranslator
 from providers.translation.contents import limit_marks, system_message, system_parts
 from providers.translation.dialect import Dialect
@@ -53,6 +54,7 @@ class RequestOptions:
     max_output_tokens: int | None = None
     capabilities: frozenset[str] | None = None  # None: unknown, nothing is withheld
     has_search: bool = False  # the gateway can run web searches
+    attachments: Attachments = UNPREPARED
 
     def can(self, capability: str) -> bool:
         return self.capabilities is None or capability in self.capabilities
@@ -88,6 +90,8 @@ def to_chat_request(body: dict[str, Any], options: RequestOptions) -> ChatReques
     dropped = [key for key in body if key not in _TRANSLATED]
     tools, choice, names, conversation, blocks = _translate_conversation(body, options)
     openai_messages = conversation.openai_messages()
+    if keep_newest_images(openai_messages, dialect.images_max):
+        blocks.note("block:image")
     response_format, schema_text = _response_format(body, dialect, dropped)
     thinking = requested_thinking(body)
     asked_thinking = thinking
@@ -162,6 +166,8 @@ def _translate_conversation(
         pdf=dialect.pdf,
         pdf_by_url=dialect.thinking_dialect == "openrouter",
         cache_control=dialect.cache_control,
+        image_urls=dialect.image_urls,
+        attachments=options.attachments,
     )
     conversation = Conversation(
         dialect=dialect,
