@@ -3,6 +3,7 @@
 import base64
 import binascii
 import io
+import struct
 from dataclasses import dataclass
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -23,7 +24,10 @@ _JPEG_QUALITIES = (90, 75)
 _SHRINK = 0.75
 _MAX_SHRINKS = 8
 # What may be wrong with a file: Pillow's decoders raise no common class.
-_DECODING_ERRORS = (OSError, ValueError, SyntaxError, LookupError, TypeError, ArithmeticError, MemoryError, EOFError)
+_DECODING_ERRORS = (
+    *(OSError, ValueError, SyntaxError, LookupError, TypeError, ArithmeticError, MemoryError, EOFError),
+    *(RuntimeError, struct.error),  # AVIF, EXIF
+)
 
 
 @dataclass(frozen=True, slots=True)

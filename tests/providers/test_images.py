@@ -38,6 +38,13 @@ def animation(file_format: str = "GIF") -> str:
     return encoded(frames[0], file_format, save_all=True, append_images=frames[1:], duration=100)
 
 
+def damaged_avif() -> str:
+    """Return an image whose decoder does not even start."""
+    data = bytearray(base64.b64decode(encoded(noise(30, 20), "AVIF")))
+    data[144:152] = b"\xff" * 8
+    return base64.b64encode(data).decode()
+
+
 SMALL = Image.new("RGB", (20, 10), RED)
 
 
@@ -156,6 +163,7 @@ def test_of_an_animation_the_first_frame_is_kept_and_that_is_said(file_format: s
         (base64.b64encode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n").decode(), "in a format that cannot"),
         (encoded(noise(50, 50), "PNG")[:2000], "it is damaged"),
         (encoded(noise(50, 50), "JPEG")[:400], "it is damaged"),
+        (damaged_avif(), "it is damaged"),  # Pillow raises RuntimeError
         # A few kilobytes that unfold into gigabytes.
         (encoded(Image.new("1", (30_000, 30_000)), "PNG"), "pixels"),
         (encoded(Image.new("1", (8000, 7000)), "PNG"), "8000 x 7000 pixels are too many to convert"),
