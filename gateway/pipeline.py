@@ -218,9 +218,10 @@ class _Call:
             return decision
         # The quick estimate is not good enough to refuse on.
         call.input_tokens_estimate = await estimate(self._known.received)
-        return self._choose(call.input_tokens_estimate)
+        pdf_tokens = await asyncio.to_thread(tokens.pdf_tokens, call.body)
+        return self._choose(call.input_tokens_estimate, pdf_tokens)
 
-    def _choose(self, prompt_tokens: int) -> Decision:
+    def _choose(self, prompt_tokens: int, pdf_tokens: int = 0) -> Decision:
         admitted = self._known.admitted
         return select(
             admitted.snapshot,
@@ -229,6 +230,7 @@ class _Call:
             allowed=admitted.allowed_models,
             prompt_tokens=prompt_tokens,
             has_own_credential=bool(self._known.upstream_call.client_credential),
+            pdf_tokens=pdf_tokens,
             needs=needs_of(self._known.upstream_call.body),
         )
 

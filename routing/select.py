@@ -18,6 +18,8 @@ BEYOND_DOUBT = 2.0
 SILENT_TRUNCATION = frozenset({"ollama"})
 NO_CREDENTIAL = "the client sent no credential of its own, and none is stored"
 MAX_MODEL_ID = 200  # as rows have it; a longer one can only be a client's invention
+# A page of a PDF is counted as text and picture. Where only its text is sent, half of that is left.
+_TEXT_SHARE = 2
 # What a request may need of a model, the graver lack first: without tools an agent can do nothing at all, without eyes
 # it is told what it does not see.
 _CAPABILITIES = ("tools", "vision")
@@ -109,19 +111,25 @@ def select(
     allowed: Sequence[str] = (),
     prompt_tokens: int = 0,
     has_own_credential: bool = False,
+    pdf_tokens: int = 0,
     needs: Collection[str] = (),
 ) -> Decision:
     """Return the candidates for a call that asks for the model `requested`.
 
     A name means, in this order: an alias, a target written `provider/model`, whatever the policy says. `allowed` are
-    the key's patterns (empty: all); they match the requested name or a target's. `prompt_tokens` is the estimate;
-    `has_own_credential` says that the client sent one for upstreams. Targets that lack some of `needs` come after the
-    others, except where calls are passed through.
+    the key's patterns (empty: all); they match the requested name or a target's. `prompt_tokens` is the estimate,
+    `pdf_tokens` the part of it that is PDF files; `has_own_credential` says that the client sent one for upstreams.
+    Targets that lack some of `needs` come after the others, except where calls are passed through.
     Raises `NoTarget`, `ModelNotAllowed`, `PromptTooLong`.
     """
     meaning = _meaning(snapshot, policy, requested)
     route, passes = meaning.route, meaning.is_passthrough
     decision = Decision(policy.name if policy else "", route.name, meaning.reason, [], is_passthrough=passes)
+
+    def size_for(target: Target) -> int:
+        takes_files = target.wire_format == "anthropic" or target.dialect.pdf
+        return prompt_tokens if takes_files else prompt_tokens - pdf_tokens // _TEXT_SHARE
+
     name_allowed = not allowed or any(fnmatchcase(requested, pattern) for pattern in allowed)
     too_small: list[Target] = []
     refused = 0
@@ -136,14 +144,14 @@ def select(
             decision.skipped.append((name, "not allowed for this key"))
         elif fault := _fault(target, passes=passes, has_own_credential=has_own_credential):
             decision.skipped.append((name, fault))
-        elif not passes and target.context_window and prompt_tokens > target.context_window * ESTIMATE_MARGIN:
+        elif not passes and target.context_window and size_for(target) > target.context_window * ESTIMATE_MARGIN:
             too_small.append(target)
         else:
             decision.candidates.append(target)
     if not decision.candidates:
-        decision.candidates = [target for target in too_small if not _surely_too_small(target, prompt_tokens)]
+        decision.candidates = [target for target in too_small if not _surely_too_small(target, size_for(target))]
     decision.skipped += [
-        (target.name, f"prompt of about {prompt_tokens} tokens exceeds its window")
+        (target.name, f"prompt of about {size_for(target)} tokens exceeds its window")
         for target in too_small
         if target not in decision.candidates
     ]

@@ -43,7 +43,8 @@ _MAX_DEPTH = 6
 def files_of(body: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield "document" or "image" and the base64 data of each file in the messages, however nested."""
     for message in body["messages"]:
-        yield from _files_in(message.get("content"), 0)
+        if not isinstance(content := message.get("content"), str):
+            yield from _files_in(content, 0)
 
 
 def _files_in(content: Any, depth: int) -> Iterator[tuple[str, str]]:
@@ -54,10 +55,12 @@ def _files_in(content: Any, depth: int) -> Iterator[tuple[str, str]]:
     for block in content:
         if not isinstance(block, dict):
             continue
-        kind, source = block.get("type"), block.get("source")
+        kind = block.get("type")
         if kind in ("tool_result", "search_result"):
-            yield from _files_in(block.get("content"), depth + 1)
-        elif kind in ("document", "image") and isinstance(source, dict):
+            # Mostly a string: every call is walked, and long conversations have hundreds of results.
+            if not isinstance(inner := block.get("content"), str):
+                yield from _files_in(inner, depth + 1)
+        elif kind in ("document", "image") and isinstance(source := block.get("source"), dict):
             data = source.get("data")
             if source.get("type") == "base64" and isinstance(data, str) and data:
                 yield kind, data

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from providers import wire_json
+from providers.translation.attachments import files_of
 
 _RUNS = re.compile(
     r"([A-Za-z0-9+/=_-]{80,})"  # 1 base64, hashes, ids
@@ -57,6 +58,12 @@ def rough_estimate(body: dict[str, Any]) -> int:
 def text_tokens(text: str) -> int:
     """Return the tokens of one text by the full formula; 0 for the empty text."""
     return math.ceil(_formula(text))
+
+
+def pdf_tokens(body: dict[str, Any]) -> int:
+    """Return how many tokens of an `estimate` are PDF files. Opens them: some milliseconds per megabyte."""
+    walk = _Walk(_by_length, exact=True)
+    return math.ceil(sum(walk.pdf(data) for kind, data in files_of(body) if kind == "document"))
 
 
 def extract_surplus(data: str, text: str) -> int:

@@ -71,6 +71,21 @@ class DocumentTests(GatewayCase):
             await gateway.send(request([user("only text")]))
             assert list(pipeline._calibrated_at) == ["up/a"]
 
+    async def test_a_pdf_whose_text_fits_is_not_refused_for_the_size_of_its_pages(self) -> None:
+        # Three pages count 6,000 tokens where a model sees them, over twice this window, and half of that elsewhere.
+        data = base64.b64encode(text_pdf(*(f"Chapter {number}" for number in range(3)))).decode()
+        book = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": data}}
+        models = Model.objects.filter(provider__name="up")
+        await models.aupdate(context_window=2900)
+        async with self.gateway(Reply(text_stream())) as gateway:
+            assert (await gateway.send(request([user(book)]))).status_code == 200
+            assert "Chapter 2" in gateway.sent()["messages"][0]["content"]
+        await models.aupdate(capabilities=["tools", "pdf"])
+        async with self.gateway(Reply(text_stream())) as gateway:
+            response = await gateway.send(request([user(book)]))
+        assert response.status_code == 400
+        assert "prompt is too long" in response.json()["error"]["message"]
+
     async def test_a_broken_file_fails_no_call(self) -> None:
         broken = {"type": "document", "title": "q3.pdf", "source": {**PDF["source"], "data": "JVBERi0xLjQK"}}  # type: ignore[dict-item]
         async with self.gateway(Reply(text_stream())) as gateway:

@@ -254,6 +254,24 @@ def test_a_platform_that_takes_no_images_has_no_vision_whatever_the_model_can() 
     assert names(select(view, route, "x", needs={"vision"})) == ["t/second", "t/first"]
 
 
+def test_a_pdf_weighs_less_where_only_its_text_is_sent() -> None:
+    view, route = capable_targets(
+        reader={"context_window": 1000},
+        taker={"context_window": 1000, "dialect": Dialect(pdf=True)},
+        native={"context_window": 1000, "wire_format": "anthropic"},
+    )
+    decision = select(view, route, "x", prompt_tokens=1500, pdf_tokens=1200)
+    assert names(decision) == ["t/reader"]
+    assert decision.skipped == [
+        (name, "prompt of about 1500 tokens exceeds its window") for name in ("t/taker", "t/native")
+    ]
+    decision = select(view, route, "x", prompt_tokens=1800, pdf_tokens=600)
+    assert ("t/reader", "prompt of about 1500 tokens exceeds its window") not in decision.skipped
+    assert names(decision) == ["t/reader", "t/taker", "t/native"]
+    with pytest.raises(PromptTooLong):
+        select(view, route, "x", prompt_tokens=4000, pdf_tokens=1200)
+
+
 def test_a_named_target_is_asked_whatever_it_lacks() -> None:
     view, route = capable_targets(blind={"capabilities": frozenset()}, seeing={})
     assert names(select(view, route, "t/blind", needs={"vision"})) == ["t/blind"]

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from providers.translation.tokens import estimate, rough_estimate, text_tokens
+from providers.translation.tokens import estimate, pdf_tokens, rough_estimate, text_tokens
 from tests.translation.conversations import PNG, READ, assistant, image, request_body, result, system, text, use, user
 
 FOX = "The quick brown fox jumps over the lazy dog. " * 100
@@ -100,6 +100,20 @@ def test_pdf_costs_by_pages_or_by_size():
     assert cost(estimate, document(b"%PDF-1.5 compressed")) == 2000
     assert cost(rough_estimate, document(b"x" * 1_000_000)) == pytest.approx(20_000, rel=0.01)
     assert cost(rough_estimate, document(b"x" * 15_000_000)) == 200_000
+
+
+def test_the_share_of_pdf_files_is_told_apart():
+    def document(data: bytes) -> dict:
+        return {"type": "document", "source": {"type": "base64", "data": base64.b64encode(data).decode()}}
+
+    pages = b"%PDF-1.4" + b"/Type /Page " * 3
+    body = request_body(
+        user(text(FOX), document(pages)), assistant(use("a")), user(result("a", [document(b"x" * 500_000)]))
+    )
+    without = request_body(user(text(FOX)), assistant(use("a")), user(result("a", [])))
+    assert pdf_tokens(body) == pytest.approx(16_000, rel=0.01)
+    assert estimate(body) - estimate(without) == pytest.approx(pdf_tokens(body), abs=3)
+    assert pdf_tokens(without) == 0
 
 
 def test_reasoning_and_the_billing_header_cost_nothing():
