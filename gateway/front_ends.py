@@ -39,14 +39,10 @@ def wire_format_of(path: str, headers: Mapping[str, str]) -> str:
 
     Where the path does not tell, the headers do: only Anthropic's clients send `anthropic-version` or `x-api-key`.
     """
-    path = path.rstrip("/")
     for front_end in _FRONT_ENDS:
-        if path.endswith(front_end.path):
+        if path.endswith(front_end.path) or f"{front_end.path}/" in path:
             return front_end.wire_format
-    if path.endswith("/models") or "/models/" in path:
-        is_anthropic = "anthropic-version" in headers or "x-api-key" in headers
-        return "anthropic" if is_anthropic else "openai"
-    return "anthropic"
+    return "anthropic" if "anthropic-version" in headers or "x-api-key" in headers else "openai"
 
 
 def error_event(call: UpstreamCall, answer: Answer | None, error_type: str, message: str, request_id: str) -> bytes:

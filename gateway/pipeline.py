@@ -222,17 +222,20 @@ class _Call:
         return self._choose(call.input_tokens_estimate, pdf_tokens)
 
     def _choose(self, prompt_tokens: int, pdf_tokens: int = 0) -> Decision:
-        admitted = self._known.admitted
-        return select(
+        admitted, call = self._known.admitted, self._known.upstream_call
+        decision = select(
             admitted.snapshot,
             admitted.policy,
-            self._known.upstream_call.requested_model,
+            call.requested_model,
             allowed=admitted.allowed_models,
             prompt_tokens=prompt_tokens,
-            has_own_credential=bool(self._known.upstream_call.client_credential),
+            has_own_credential=bool(call.client_credential),
             pdf_tokens=pdf_tokens,
-            needs=needs_of(self._known.upstream_call.body),
+            needs=needs_of(call.body),
         )
+        if call.only_relayed:
+            decision.keep_relays(call.wire_format, call.only_relayed)
+        return decision
 
     async def _priced(self, target: Target) -> Target:
         """Return a target whose name the client chose with the price of that name, as far as one is known."""

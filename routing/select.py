@@ -54,6 +54,14 @@ class Decision:
     is_passthrough: bool = False  # the servers are tried by their status, and a success is relayed whatever it says
     last_resort: list[tuple[str, str]] = field(default_factory=list)  # asked after those that can do more, and why
 
+    def keep_relays(self, wire_format: str, reason: str) -> None:
+        """Pass over the targets that do not speak `wire_format`, for a call that nobody else can answer."""
+        relays = [target for target in self.candidates if target.wire_format == wire_format]
+        # Where there is none, asking one of the others gives the client the reason.
+        if relays:
+            self.skipped += [(target.name, reason) for target in self.candidates if target not in relays]
+            self.candidates = relays
+
     def as_record(self) -> dict[str, Any]:
         """Return the decision as the call's record keeps it."""
         record: dict[str, Any] = {

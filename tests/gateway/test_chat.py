@@ -5,9 +5,11 @@ import json
 from typing import Any
 
 import httpx
+from django.db.models import F
 
 from accounts.models import Attempt, CallRecord, Quota
-from routing.models import RuntimeSettings
+from providers.models import Model
+from routing.models import Route, RouteEntry, RuntimeSettings
 from tests.fakes.transport import Reply, events, json_reply, text_stream
 from tests.gateway.case import MESSAGES, GatewayCase, body
 
@@ -72,6 +74,19 @@ class TestAnthropicTarget(GatewayCase):
         assert sent["max_tokens"] == 8192
         record = await CallRecord.objects.aget()
         assert (record.wire_format, record.status, record.input_tokens, record.output_tokens) == ("openai", "ok", 10, 5)
+
+    async def test_what_an_openai_client_says_of_itself_stays_here(self) -> None:
+        headers = {"user-agent": "OpenAI/Python", "x-stainless-lang": "python", "openai-organization": "org"}
+        async with self.gateway(json_reply(MESSAGE)) as gateway:
+            response = await gateway.send(chat("native", seed=1), f"{CHAT}?api-version=1", headers=headers)
+            request = gateway.upstream.requests[0]
+        assert response.status_code == 200
+        assert str(request.url) == "http://nat.test/v1/messages"
+        assert request.headers["anthropic-version"] == "2023-06-01"
+        assert not {"x-stainless-lang", "openai-organization"} & set(request.headers)
+        assert request.headers["user-agent"] != "OpenAI/Python"
+        record = await CallRecord.objects.aget()
+        assert record.dropped_fields == ["seed"]
 
     async def test_a_stream(self) -> None:
         async with self.gateway(Reply(message_events())) as gateway:
@@ -182,6 +197,18 @@ class TestOpenAITarget(GatewayCase):
         first, second = [record async for record in CallRecord.objects.order_by("started_at").values(*fields)]
         assert first == second
 
+    async def test_a_relay_is_found_behind_targets_that_cannot(self) -> None:
+        route = await Route.objects.aget(name="everyday")
+        native = await Model.objects.aget(model_id="n")
+        await route.entries.aupdate(position=F("position") + 10)
+        await RouteEntry.objects.acreate(route=route, model=native, position=0)
+        answer = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}], "usage": USAGE}
+        async with self.gateway(json_reply(answer)) as gateway:
+            assert (await gateway.send(chat(n=2), CHAT)).status_code == 200
+        record = await CallRecord.objects.aget()
+        assert record.model_name == "a"
+        assert record.decision["skipped"] == [{"target": "nat/n", "reason": "n: this model gives one choice only"}]
+
 
 class TestErrors(GatewayCase):
     async def test_every_prefix_serves_chat_completions(self) -> None:
@@ -229,6 +256,13 @@ class TestErrors(GatewayCase):
             response = await gateway.send(chat("native", stream=True), CHAT)
         assert response.status_code == 200
         assert chunks_of(response)[-1]["error"]["type"] == "server_error"
+
+    async def test_an_unknown_path_is_an_error_in_the_clients_words(self) -> None:
+        async with self.gateway() as gateway:
+            openai = await gateway.client.post("/v1/embeddings")
+            anthropic = await gateway.client.post("/v1/nothing", headers={"anthropic-version": "2023-06-01"})
+        assert (openai.status_code, set(openai.json())) == (404, {"error"})
+        assert (anthropic.status_code, anthropic.json()["type"]) == (404, "error")
 
 
 class TestModels(GatewayCase):
