@@ -44,7 +44,9 @@ def to_native(body: dict[str, Any], options: NativeOptions) -> dict[str, Any]:
     _set_thinking(native, options, version)
     _set_sampling(native, options, version)
     _set_format(native, version)
-    if version is None:
+    if version is not None:
+        _set_cache_mark(native)
+    else:
         # Relays of other models know neither.
         native.pop("service_tier", None)
         if isinstance(tools := native.get("tools"), list):
@@ -86,6 +88,15 @@ def _lacks_thinking(messages: list[dict[str, Any]]) -> bool:
     if len(messages) < 2 or messages[-1]["content"][0]["type"] != "tool_result":
         return False
     return bool(messages[-2]["content"][0]["type"] != "thinking")
+
+
+def _set_cache_mark(native: dict[str, Any]) -> None:
+    """Mark the end of a conversation under way for the prompt cache, which other APIs use without being asked."""
+    turns = native["messages"]
+    blocks = [*_blocks(native.get("system")), *(block for turn in turns for block in turn["content"])]
+    if len(turns) > 1 and turns[-1]["role"] == "user" and not any("cache_control" in block for block in blocks):
+        last = turns[-1]["content"]
+        last[-1] = {**last[-1], "cache_control": {"type": "ephemeral"}}
 
 
 def _set_sampling(native: dict[str, Any], options: NativeOptions, version: tuple[int, int] | None) -> None:

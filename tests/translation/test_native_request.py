@@ -155,9 +155,24 @@ def test_turns(messages: list[Any], expected: list[Any]) -> None:
     assert [(turn["role"], [told(block) for block in turn["content"]]) for turn in turns] == expected
 
 
+def test_a_conversation_under_way_is_marked_for_the_cache() -> None:
+    history = (HI, {"role": "assistant", "content": "Hello"}, HI)
+    mark = {"type": "ephemeral"}
+    marked = native(SONNET, *history)["messages"]
+    assert [block.get("cache_control") for turn in marked for block in turn["content"]] == [None, None, mark]
+    for options, messages, fields in (
+        (OTHER, history, {}),
+        (SONNET, (HI,), {}),
+        (SONNET, history, {"system": [{"type": "text", "text": "s", "cache_control": mark}]}),
+    ):
+        assert "cache_control" not in native(options, *messages, **fields)["messages"][-1]["content"][-1]
+    assert "cache_control" not in HI["content"][0]
+
+
 def test_a_made_up_result_says_so() -> None:
     turns = native(SONNET, HI, {"role": "assistant", "content": [use("a")]}, HI)["messages"]
-    assert turns[-1]["content"][0] == {"type": "tool_result", "tool_use_id": "a", "content": NO_RESULT}
+    assert turns[-1]["content"][0]["tool_use_id"] == "a"
+    assert turns[-1]["content"][0]["content"] == NO_RESULT
 
 
 def test_the_request_is_not_changed() -> None:
