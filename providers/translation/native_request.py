@@ -154,13 +154,14 @@ def _messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
             turns[-1][1].extend(blocks)
         elif blocks:
             turns.append((role, list(blocks)))
-    calls: list[str] = []
+    calls: dict[str, str] = {}  # of the last turn: the client's id -> the one that goes upstream
+    used: set[str] = set()
     for role, blocks in turns:
         if role == "assistant":
-            calls = list(dict.fromkeys(block["id"] for block in blocks if block["type"] == "tool_use"))
+            calls, blocks[:] = _with_own_ids(blocks, used)
         else:
             blocks[:] = _answered(blocks, calls)
-            calls = []
+            calls = {}
     if calls:
         turns.append(("user", _answered([], calls)))
     if not turns[0][1]:
@@ -172,7 +173,28 @@ def _messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"role": role, "content": blocks} for role, blocks in turns if blocks]
 
 
-def _answered(blocks: list[Block], calls: list[str]) -> list[Block]:
+def _with_own_ids(blocks: list[Block], used: set[str]) -> tuple[dict[str, str], list[Block]]:
+    """Return the calls of an assistant turn by id, and its blocks with ids that no earlier turn has.
+
+    Some servers number the calls of each answer anew; the API wants ids to be unique in the conversation.
+    """
+    calls: dict[str, str] = {}
+    kept = []
+    for block in blocks:
+        if block["type"] == "tool_use":
+            if block["id"] in calls:
+                continue  # its result could not be told from the other's
+            own = block["id"]
+            while own in used:
+                own = f"{own}_{len(used)}"
+            used.add(own)
+            calls[block["id"]] = own
+            block = {**block, "id": own}
+        kept.append(block)
+    return calls, kept
+
+
+def _answered(blocks: list[Block], calls: dict[str, str]) -> list[Block]:
     """Return the blocks of a user turn: the results of `calls` first, one each, then everything else."""
     results: dict[str, Block] = {}
     others: list[Block] = []
@@ -180,11 +202,11 @@ def _answered(blocks: list[Block], calls: list[str]) -> list[Block]:
         if block["type"] != "tool_result":
             others.append(block)
         elif block["tool_use_id"] in calls and block["tool_use_id"] not in results:
-            results[block["tool_use_id"]] = block
+            results[block["tool_use_id"]] = {**block, "tool_use_id": calls[block["tool_use_id"]]}
         else:
             others.append({"type": "text", "text": f"Tool result ({block['tool_use_id']}): {_text_of(block)}"})
     made_up = {"type": "tool_result", "content": NO_RESULT}
-    return [*(results.get(call) or {**made_up, "tool_use_id": call} for call in calls), *others]
+    return [*(results.get(call) or {**made_up, "tool_use_id": own} for call, own in calls.items()), *others]
 
 
 def _blocks(content: Any) -> list[Block]:

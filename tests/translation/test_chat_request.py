@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from providers.translation.chat_request import from_chat
 from providers.translation.native_request import NativeOptions, to_native
 from providers.translation.validation import InvalidRequest, validate
+from tests.translation.strict_anthropic import check
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(16)).decode()
 PDF = base64.b64encode(b"%PDF-1.4 ").decode()
@@ -311,9 +312,9 @@ MESSAGE = st.fixed_dictionaries(
     {"role": st.sampled_from(["system", "developer", "user", "assistant", "tool", "function"])},
     optional={
         "content": st.text() | st.lists(PART, max_size=3) | JSON,
-        "tool_call_id": JSON | st.just("a"),
-        "tool_calls": JSON | st.just([call()]),
-        "function_call": JSON,
+        "tool_call_id": JSON | st.sampled_from(["call_1", "call_2"]),
+        "tool_calls": JSON | st.lists(st.sampled_from([call(), call(call_id="call_2")]), max_size=3),
+        "function_call": JSON | st.just({"name": "f", "arguments": "{}"}),
         "reasoning_details": JSON,
         "refusal": JSON,
     },
@@ -323,7 +324,7 @@ FIELD_NAMES = [
     *("temperature", "max_tokens", "reasoning_effort", "stream", "parallel_tool_calls"),
 ]
 DOCUMENT = st.fixed_dictionaries(
-    {"model": st.just("m"), "messages": st.lists(MESSAGE, min_size=1, max_size=4)},
+    {"model": st.just("m"), "messages": st.lists(MESSAGE, min_size=1, max_size=6)},
     optional=dict.fromkeys(FIELD_NAMES, JSON),
 )
 
@@ -337,3 +338,26 @@ def test_any_document_is_translated_or_refused(document: Any) -> None:
         return
     validate(form.body, require_max_tokens=False)
     to_native(form.body, NativeOptions("claude-sonnet-4-6"))
+
+
+WORDS = st.sampled_from(["", " ", "a", "b\n"])
+TEXT = WORDS | st.lists(st.builds(lambda text: {"type": "text", "text": text}, WORDS), max_size=2)
+CALLS = st.lists(st.builds(lambda call_id: call(call_id=call_id), st.sampled_from(["a", "b", "c:1"])), max_size=3)
+TURN = st.one_of(
+    st.fixed_dictionaries({"role": st.sampled_from(["user", "user", "system", "assistant"]), "content": TEXT}),
+    st.fixed_dictionaries({"role": st.just("assistant"), "content": st.none() | TEXT, "tool_calls": CALLS}),
+    st.fixed_dictionaries({"role": st.just("assistant"), "function_call": st.just({"name": "f", "arguments": "{}"})}),
+    st.fixed_dictionaries(
+        {"role": st.just("tool"), "tool_call_id": st.sampled_from(["a", "b", "c:1"]), "content": TEXT}
+    ),
+    st.fixed_dictionaries({"role": st.just("function"), "name": st.just("f"), "content": TEXT}),
+)
+
+
+@given(
+    turns=st.lists(TURN, min_size=1, max_size=8), model=st.sampled_from(["claude-sonnet-4-6", "claude-3-opus", "kimi"])
+)
+@settings(max_examples=300, deadline=None, database=None)
+def test_any_conversation_is_one_that_the_messages_api_takes(turns: list[dict[str, Any]], model: str) -> None:
+    form = from_chat({"model": "m", "messages": turns, "reasoning_effort": "low"})
+    check(to_native(form.body, NativeOptions(model)))
