@@ -55,6 +55,7 @@ class ChatEncoder:
         self._envelope = {"id": f"chatcmpl-{message_id.removeprefix('msg_')}", "created": created, "model": model}
         self._usage = Usage()
         self._calls: dict[int, int] = {}  # index of a block -> number of its call
+        self._bare: set[int] = set()  # indices of calls that have no arguments so far
         self._thinking: dict[int, list[str]] = {}  # index of a thinking block -> its text so far
         self._custom_text: dict[int, list[str]] = {}  # index of a custom tool's block -> its JSON so far
 
@@ -136,6 +137,8 @@ class ChatEncoder:
             call = {"id": _text(block.get("id")), "type": "custom", "custom": {"name": name, "input": ""}}
             return self._call_chunk(index, call)
         arguments = json.dumps(tool_input, ensure_ascii=False) if tool_input else ""
+        if not arguments:
+            self._bare.add(index)
         function = {"name": name, "arguments": arguments}
         if self._is_legacy:
             return self._chunk({"function_call": function}) if self._calls[index] == 0 else b""
@@ -159,14 +162,21 @@ class ChatEncoder:
                     # The text is inside a JSON string that may be cut anywhere: it is sent when it is whole.
                     self._custom_text[index].append(part)
                     return b""
-                if not part:
-                    return b""
-                if self._is_legacy:
-                    return self._chunk({"function_call": {"arguments": part}}) if self._calls[index] == 0 else b""
-                return self._call_chunk(index, {"function": {"arguments": part}})
+                if part:
+                    self._bare.discard(index)
+                    return self._arguments(index, part)
         return b""
 
+    def _arguments(self, index: int, part: str) -> bytes:
+        if self._is_legacy:
+            return self._chunk({"function_call": {"arguments": part}}) if self._calls[index] == 0 else b""
+        return self._call_chunk(index, {"function": {"arguments": part}})
+
     def _stop(self, index: int) -> bytes:
+        if index in self._bare:
+            # A call without arguments has none on Anthropic's wire; clients parse what comes.
+            self._bare.discard(index)
+            return self._arguments(index, "{}")
         if index not in self._custom_text:
             return b""
         return self._call_chunk(index, {"custom": {"input": _custom_input("".join(self._custom_text.pop(index)))}})

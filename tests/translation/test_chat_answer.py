@@ -107,6 +107,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
     "thinking": (message_events(*thinking(0, "h", "m"), *text(1, "Yes")), {}, "stop"),
     "calls": (message_events(*tool(0, "f", '{"a"', ": 1}"), *tool(1, "g", "{}"), stop="tool_use"), {}, "tool_calls"),
     "text and a call": (message_events(*text(0, "Look"), *tool(1, "f", "{}"), stop="tool_use"), {}, "tool_calls"),
+    "a call without arguments": (message_events(*tool(0, "f", ""), stop="tool_use"), {}, "tool_calls"),
     "custom tool": (
         message_events(*tool(0, "patch", '{"inp', 'ut": "a\\n\\"b"}'), stop="tool_use"), {"tools": [CUSTOM]}, "tool_calls"
     ),
