@@ -28,6 +28,11 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
     return await pipeline.answer(request, front_ends.CHAT)
 
 
+async def responses(request: HttpRequest) -> HttpResponseBase:
+    assert isinstance(request, ASGIRequest)
+    return await pipeline.answer(request, front_ends.RESPONSES)
+
+
 async def count_tokens(request: HttpRequest) -> HttpResponse:
     assert isinstance(request, ASGIRequest)
     return await token_count.answer(request, await pipeline.identify(request))

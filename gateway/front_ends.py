@@ -7,8 +7,9 @@ from typing import Any
 
 from providers.clients.base import Answer, AnswerEncoder, UpstreamCall
 from providers.clients.front_end import FrontEndAnswer
-from providers.translation import chat_answer, events
+from providers.translation import chat_answer, events, responses_answer
 from providers.translation.chat_request import from_chat
+from providers.translation.responses_request import from_responses
 from providers.translation.validation import MessagesForm, validate
 
 
@@ -29,9 +30,16 @@ def _chat_encoder(call: UpstreamCall) -> AnswerEncoder:
     )
 
 
+def _responses_encoder(call: UpstreamCall) -> AnswerEncoder:
+    return responses_answer.ResponsesEncoder(
+        call.client_body, message_id=call.message_id, model=call.requested_model, created=int(time.time())
+    )
+
+
 MESSAGES = FrontEnd("anthropic", "/messages", lambda document: MessagesForm(validate(document)), events.PING)
 CHAT = FrontEnd("openai", "/chat/completions", from_chat, chat_answer.PING, _chat_encoder)
-_FRONT_ENDS = (CHAT, MESSAGES)
+RESPONSES = FrontEnd("responses", "/responses", from_responses, responses_answer.PING, _responses_encoder)
+_FRONT_ENDS = (CHAT, RESPONSES, MESSAGES)
 
 
 def wire_format_of(path: str, headers: Mapping[str, str]) -> str:

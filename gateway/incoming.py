@@ -70,10 +70,13 @@ class Received:
         return self.form.body
 
     def session_id(self) -> str:
-        """Return the client's session, from its header or from `metadata.user_id`, a JSON string; "" if it has none."""
-        session = self.headers.get("x-claude-code-session-id", "")
-        if session:
-            return session
+        """Return the client's session, "" if it has none.
+
+        Claude Code names it in a header or in `metadata.user_id`, a JSON string; OpenAI's clients name their cache.
+        """
+        for session in (self.headers.get("x-claude-code-session-id"), self.client_body.get("prompt_cache_key")):
+            if isinstance(session, str) and session:
+                return session
         metadata = self.body.get("metadata")
         user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
         if not isinstance(user_id, str) or "session_id" not in user_id:

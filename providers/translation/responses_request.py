@@ -53,8 +53,7 @@ def from_responses(document: Any) -> MessagesForm:
     choice = tools.choose(document)
     _add_tools(body, tools, choice, document)
     dropped += tools.dropped
-    has_forced_call = choice is not None and choice["type"] in ("any", "tool")
-    _add_thinking(body, document.get("reasoning"), has_forced_call=has_forced_call)
+    _add_thinking(body, document.get("reasoning"))
     _add_text_format(body, talk, document.get("text"))
     _add_limits(body, document)
     _add_identity(body, document)
@@ -100,7 +99,7 @@ def _add_tools(body: dict[str, Any], tools: ToolTable, choice: dict[str, Any] | 
         body["tool_choice"] = choice
 
 
-def _add_thinking(body: dict[str, Any], reasoning: Any, *, has_forced_call: bool) -> None:
+def _add_thinking(body: dict[str, Any], reasoning: Any) -> None:
     """Write `thinking` and the effort. Who asks for a summary asks a reasoning model, which would reason unasked."""
     if reasoning is None:
         return
@@ -117,8 +116,7 @@ def _add_thinking(body: dict[str, Any], reasoning: Any, *, has_forced_call: bool
         return
     if effort is not None:
         body["output_config"] = {"effort": _EFFORTS[effort]}
-    if not has_forced_call:  # the Messages API refuses thinking together with a forced call
-        body["thinking"] = {"type": "adaptive", "display": "summarized" if shows else "omitted"}
+    body["thinking"] = {"type": "adaptive", "display": "summarized" if shows else "omitted"}
 
 
 def shows_summary(reasoning: Any) -> bool:

@@ -369,12 +369,6 @@ def test_reasoning(reasoning: Any, thinking: Any, effort: Any):
     assert found.get("output_config", {}).get("effort") == effort
 
 
-def test_a_forced_call_goes_without_thinking():
-    found = body(tools=[READ], tool_choice="required", reasoning={"effort": "high"})
-    assert "thinking" not in found
-    assert found["output_config"] == {"effort": "high"}
-
-
 def test_structured_output():
     schema = {"type": "object", "properties": {}}
     wanted = {"type": "json_schema", "name": "n", "schema": schema, "strict": True}
