@@ -137,6 +137,7 @@ class ResponsesEncoder:
             self._emit("response.in_progress", {"response": self._response})
 
     def _begin(self, block: dict[str, Any]) -> None:
+        self._start()
         kind = block.get("type")
         if kind == "text":
             if not isinstance(self._open, MessageItem):
@@ -163,7 +164,7 @@ class ResponsesEncoder:
             tool = self._tools.client_tool(_text(block.get("name")))
             self._open = CallItem(self._emit, *self._next(tool.id_prefix), _text(block.get("id")), tool)
             self._open.add(arguments_of(block.get("input")))
-        elif kind == "server_tool_use" and block.get("name") in _SERVER_TOOLS:
+        elif kind == "server_tool_use" and _text(block.get("name")) in _SERVER_TOOLS:
             self._open = SearchItem(
                 self._emit,
                 *self._next("ws"),
@@ -219,6 +220,7 @@ class ResponsesEncoder:
             self._done[item.index] = item.close()
 
     def _finish(self) -> None:
+        self._start()
         reason = self._stop.get("stop_reason")
         incomplete = _CUT.get(reason) if isinstance(reason, str) else None
         if reason == "refusal":
@@ -233,8 +235,6 @@ class ResponsesEncoder:
         self._response |= {"status": status, "output": self._output(), "usage": usage_object(self._usage)}
         if incomplete:
             self._response["incomplete_details"] = {"reason": incomplete}
-        else:
-            self._response["completed_at"] = self._response["created_at"]
         self._emit(f"response.{status}", {"response": self._response})
 
     def _refuse(self, explanation: Any) -> None:

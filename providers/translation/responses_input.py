@@ -13,12 +13,12 @@ from providers.translation import typed_client_tools
 from providers.translation.arguments import RAW_KEY
 from providers.translation.responses_contents import content_blocks, result_content
 from providers.translation.responses_reasoning import thinking_block
-from providers.translation.responses_tools import CUSTOM_INPUT, inner_name
+from providers.translation.responses_tools import CUSTOM_INPUT, inner_name, inner_names
 from providers.translation.tool_ids import plain_id
 from providers.translation.validation import InvalidRequest
 
 _CALLS = ("function_call", "custom_tool_call", *typed_client_tools.CALLS)
-_OUTPUTS = ("function_call_output", "custom_tool_call_output", *typed_client_tools.OUTPUTS)
+_OUTPUTS = ("function_call_output", "custom_tool_call_output", "tool_search_output", *typed_client_tools.OUTPUTS)
 _ROLES = ("user", "assistant", "system", "developer")
 # What OpenAI's servers did in an earlier answer, as the model itself would tell it.
 _HOSTED = {
@@ -219,7 +219,11 @@ def _call_id(item: dict[str, Any], position: int) -> str:
 
 
 def _output(item: dict[str, Any], position: int) -> str | list[dict[str, Any]]:
-    if _kind(item) in typed_client_tools.OUTPUTS:
+    kind = _kind(item)
+    if kind == "tool_search_output":
+        found = inner_names(item.get("tools"))
+        return "\n".join(["Tools found:", *found]) if found else "No tools found."
+    if kind in typed_client_tools.OUTPUTS:
         return typed_client_tools.output_text(item)
     return result_content(item.get("output"), f"input[{position}].output")
 

@@ -109,7 +109,7 @@ def _add_thinking(body: dict[str, Any], reasoning: Any) -> None:
     if effort == "none":
         body["thinking"] = {"type": "disabled"}
         return
-    if effort is not None and effort not in _EFFORTS:
+    if effort is not None and not (isinstance(effort, str) and effort in _EFFORTS):
         raise InvalidRequest(f"reasoning.effort: expected none or one of {', '.join(_EFFORTS)}")
     shows = shows_summary(reasoning)
     if effort is None and not shows:

@@ -137,7 +137,7 @@ class ToolTable:
         kind, name = tool.get("type"), tool.get("name")
         if kind == "namespace":
             inner = tool.get("tools")
-            for item in inner if isinstance(inner, list) and isinstance(name, str) else ():
+            for item in inner if isinstance(inner, list) and isinstance(name, str) and namespace is None else ():
                 self._add(item, name)
         elif kind in ("function", "custom"):
             if isinstance(name, str) and name:
@@ -173,6 +173,18 @@ def inner_name(name: str, namespace: Any = None) -> str:
         return valid
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{valid[: _NAME_MAX - 9]}_{digest}"
+
+
+def inner_names(tools: Any, namespace: str | None = None) -> list[str]:
+    """Return the names the model knows declared tools under."""
+    names: list[str] = []
+    for tool in tools if isinstance(tools, list) else ():
+        name = tool.get("name") if isinstance(tool, dict) else None
+        if not isinstance(name, str) or not name:
+            continue
+        is_namespace = tool.get("type") == "namespace"
+        names += inner_names(tool.get("tools"), name) if is_namespace else [inner_name(name, namespace)]
+    return names
 
 
 def _declared(document: Mapping[str, Any]) -> Iterator[Any]:

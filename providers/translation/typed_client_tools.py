@@ -57,7 +57,7 @@ _TOOL_SEARCH_SCHEMA: dict[str, Any] = {
     "required": ["query"],
 }
 CALLS = ("local_shell_call", "shell_call", "apply_patch_call", "tool_search_call")
-OUTPUTS = ("local_shell_call_output", "shell_call_output", "apply_patch_call_output", "tool_search_output")
+OUTPUTS = ("local_shell_call_output", "shell_call_output", "apply_patch_call_output")
 
 
 def definition(kind: str, tool: dict[str, Any]) -> dict[str, Any] | None:
@@ -130,8 +130,6 @@ def tool_input(item: dict[str, Any]) -> tuple[str, Any]:
 def output_text(item: dict[str, Any]) -> str:
     """Return the result of a call as text."""
     kind, output = item["type"], item.get("output")
-    if kind == "tool_search_output":
-        return "\n".join(["Tools found:", *_tool_names(item.get("tools"))])
     if kind == "apply_patch_call_output":
         return output if isinstance(output, str) and output else str(item.get("status") or "completed")
     if not isinstance(output, list):
@@ -148,11 +146,6 @@ def _command_output(part: dict[str, Any]) -> str:
     elif outcome.get("exit_code"):
         texts.append(f"[exit code {outcome['exit_code']}]")
     return "\n".join(texts)
-
-
-def _tool_names(tools: Any) -> list[str]:
-    found = tools if isinstance(tools, list) else []
-    return [tool["name"] for tool in found if isinstance(tool, dict) and isinstance(tool.get("name"), str)] or ["none"]
 
 
 def _strings(value: Any) -> list[str]:

@@ -270,6 +270,17 @@ def test_tools_that_a_search_found_are_offered_from_then_on():
     assert [tool["name"] for tool in found["tools"]] == ["tool_search", "Read"]
 
 
+def test_tools_of_a_namespace_are_found_and_added_by_the_names_they_are_called_by():
+    space = {"type": "namespace", "name": "agents", "description": "", "tools": [{**READ, "name": "spawn"}]}
+    search, answer = TYPED[3][1], {**TYPED[3][2], "tools": [space]}
+    added = {"type": "additional_tools", "role": "developer", "tools": [{**space, "name": "mcp__files__"}]}
+    spawn = {"type": "function_call", "namespace": "agents", **called("c2", "{}", "spawn")}
+    found = body([added, user("a"), search, answer, spawn, output("c2")])
+    assert [tool["name"] for tool in found["tools"]] == ["mcp__files__spawn", "agents__spawn"]
+    assert found["messages"][2]["content"][0]["content"] == "Tools found:\nagents__spawn"
+    assert found["messages"][3]["content"][0]["name"] == "agents__spawn"
+
+
 def test_hosted_tools_are_left_out_and_web_search_is_anthropics():
     form = from_responses(
         {
