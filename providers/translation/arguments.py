@@ -170,6 +170,16 @@ def parse(text: str, allowed_keys: Set[str] | None) -> dict[str, Any] | None:
     return repaired if isinstance(repaired, dict) and _is_allowed(repaired, allowed_keys) else None
 
 
+def tool_input_of(arguments: Any) -> dict[str, Any]:
+    """Return what a client sends back as a call's arguments as the object that a tool_use takes."""
+    if isinstance(arguments, dict):
+        return arguments
+    if not isinstance(arguments, str) or not arguments.strip():
+        return {}
+    value = _loads(arguments)
+    return value if isinstance(value, dict) else {RAW_KEY: arguments}
+
+
 _INVALID = object()
 
 

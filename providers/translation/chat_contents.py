@@ -1,20 +1,9 @@
 """Content parts of Chat Completions messages -> content blocks."""
 
-import base64
-import binascii
-import re
 from typing import Any
 
+from providers.translation.media_sources import document_source, image_source
 from providers.translation.validation import InvalidRequest, MessagesForm
-
-_DATA_URL = re.compile(r"(?is)data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(?P<data>.*)")
-_MAGIC = (
-    (b"\x89PNG", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"RIFF", "image/webp"),
-    (b"%PDF", "application/pdf"),
-)
 
 
 def content_blocks(content: Any, path: str, form: MessagesForm) -> list[dict[str, Any]]:
@@ -75,10 +64,7 @@ def _image(image: Any, path: str) -> dict[str, Any]:
     url = image.get("url") if isinstance(image, dict) else image
     if not isinstance(url, str) or not url:
         raise InvalidRequest(f"{path}.image_url.url: expected a URL")
-    if not url.startswith("data:"):
-        return {"type": "image", "source": {"type": "url", "url": url}}
-    media_type, data = _data_url(url, f"{path}.image_url.url")
-    return {"type": "image", "source": {"type": "base64", "media_type": media_type or "image/png", "data": data}}
+    return {"type": "image", "source": image_source(url, f"{path}.image_url.url")}
 
 
 def _file(file: Any, path: str, form: MessagesForm) -> dict[str, Any] | None:
@@ -89,41 +75,7 @@ def _file(file: Any, path: str, form: MessagesForm) -> dict[str, Any] | None:
         # An id is known to the platform that gave it out, and to no other.
         form.needs_relay(f"{path}.file: this model takes files as file_data only")
         return None
-    block: dict[str, Any] = {"type": "document"}
-    if data.startswith(("http://", "https://")):
-        block["source"] = {"type": "url", "url": data}
-    else:
-        media_type, encoded = (
-            _data_url(data, f"{path}.file.file_data") if data.startswith("data:") else (_sniff(data), data)
-        )
-        block["source"] = _document_source(media_type or "application/pdf", encoded, f"{path}.file.file_data")
+    block: dict[str, Any] = {"type": "document", "source": document_source(data, f"{path}.file.file_data")}
     if isinstance(file.get("filename"), str) and file["filename"]:
         block["title"] = file["filename"]
     return block
-
-
-def _document_source(media_type: str, encoded: str, path: str) -> dict[str, Any]:
-    if not media_type.startswith("text/"):
-        return {"type": "base64", "media_type": media_type, "data": encoded}
-    try:
-        text = base64.b64decode(encoded, validate=False).decode("utf-8", "replace")
-    except (binascii.Error, ValueError) as error:
-        raise InvalidRequest(f"{path}: the data is not valid base64") from error
-    return {"type": "text", "media_type": "text/plain", "data": text}
-
-
-def _data_url(url: str, path: str) -> tuple[str, str]:
-    match = _DATA_URL.match(url)
-    if match is None:
-        raise InvalidRequest(f"{path}: expected a data URL of base64")
-    data = match["data"]
-    # What the bytes are counts more than what the client calls them: Anthropic refuses a mismatch.
-    return _sniff(data) or (match["type"] or "").lower(), data
-
-
-def _sniff(encoded: str) -> str:
-    try:
-        head = base64.b64decode(encoded[:16], validate=False)
-    except (binascii.Error, ValueError):
-        return ""
-    return next((media_type for magic, media_type in _MAGIC if head.startswith(magic)), "")

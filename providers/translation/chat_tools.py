@@ -1,9 +1,8 @@
 """Tools of a Chat Completions request -> tools, tool choice and calls of the Messages API."""
 
-import json
 from typing import Any
 
-from providers.translation.arguments import RAW_KEY
+from providers.translation.arguments import tool_input_of
 from providers.translation.chat_answer import CUSTOM_INPUT
 from providers.translation.tool_ids import plain_id
 from providers.translation.validation import InvalidRequest, MessagesForm
@@ -61,11 +60,11 @@ def call_blocks(message: dict[str, Any], path: str, legacy_id: str) -> list[dict
         else:
             function = _named(call.get("function"), f"{call_path}.function")
             name = function["name"]
-            tool_input = _input(function.get("arguments"))
+            tool_input = tool_input_of(function.get("arguments"))
         blocks.append({"type": "tool_use", "id": plain_id(call_id), "name": name, "input": tool_input})
     if not blocks and message.get("function_call") is not None:
         function = _named(message["function_call"], f"{path}.function_call")
-        tool_input = _input(function.get("arguments"))
+        tool_input = tool_input_of(function.get("arguments"))
         blocks.append({"type": "tool_use", "id": legacy_id, "name": function["name"], "input": tool_input})
     return blocks
 
@@ -165,20 +164,6 @@ def _named(holder: Any, path: str) -> dict[str, Any]:
     if not isinstance(holder.get("name"), str) or not holder["name"]:
         raise InvalidRequest(f"{path}.name: missing required parameter")
     return holder
-
-
-def _input(arguments: Any) -> dict[str, Any]:
-    """Return a call's arguments as the object that a tool_use takes."""
-    if isinstance(arguments, dict):
-        return arguments
-    if not isinstance(arguments, str) or not arguments.strip():
-        return {}
-    try:
-        # Not orjson: it turns integers beyond 64 bits into floats.
-        parsed = json.loads(arguments)
-    except (ValueError, RecursionError):
-        parsed = None
-    return parsed if isinstance(parsed, dict) else {RAW_KEY: arguments}
 
 
 def _called(messages: list[dict[str, Any]]) -> list[str]:

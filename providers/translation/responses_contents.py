@@ -1,20 +1,10 @@
 """Content parts of Responses items -> content blocks."""
 
-import base64
-import binascii
-import re
 from typing import Any
 
+from providers.translation.media_sources import document_source, image_source
 from providers.translation.validation import InvalidRequest
 
-_DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
-_MAGIC = (
-    (b"\x89PNG", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"RIFF", "image/webp"),
-    (b"%PDF", "application/pdf"),
-)
 _NO_FILES = "no files are stored here; send the file itself"
 
 
@@ -77,54 +67,17 @@ def _image(part: dict[str, Any], path: str) -> dict[str, Any]:
         if part.get("file_id"):
             raise InvalidRequest(f"{path}.file_id: {_NO_FILES}")
         raise InvalidRequest(f"{path}.image_url: expected a URL or a data URL")
-    if not url.startswith("data:"):
-        return {"type": "image", "source": {"type": "url", "url": url}}
-    media_type, data = _data_url(url, f"{path}.image_url")
-    return {"type": "image", "source": {"type": "base64", "media_type": media_type or "image/png", "data": data}}
+    return {"type": "image", "source": image_source(url, f"{path}.image_url")}
 
 
 def _file(part: dict[str, Any], path: str) -> dict[str, Any]:
-    data, url = part.get("file_data"), part.get("file_url")
-    block: dict[str, Any] = {"type": "document"}
-    if isinstance(data, str) and data:
-        if data.startswith("data:"):
-            media_type, data = _data_url(data, f"{path}.file_data")
-        else:
-            media_type = _sniff(data)
-        block["source"] = _document_source(media_type or "application/pdf", data, f"{path}.file_data")
-    elif isinstance(url, str) and url:
-        block["source"] = {"type": "url", "url": url}
-    elif part.get("file_id"):
-        raise InvalidRequest(f"{path}.file_id: {_NO_FILES}")
-    else:
+    name = next((name for name in ("file_data", "file_url") if part.get(name)), "file_data")
+    data = part.get(name)
+    if not isinstance(data, str) or not data:
+        if part.get("file_id"):
+            raise InvalidRequest(f"{path}.file_id: {_NO_FILES}")
         raise InvalidRequest(f"{path}: expected file_data or file_url")
+    block: dict[str, Any] = {"type": "document", "source": document_source(data, f"{path}.{name}")}
     if isinstance(part.get("filename"), str) and part["filename"]:
         block["title"] = part["filename"]
     return block
-
-
-def _document_source(media_type: str, encoded: str, path: str) -> dict[str, Any]:
-    if media_type == "application/pdf":
-        return {"type": "base64", "media_type": media_type, "data": encoded}
-    try:
-        text = base64.b64decode(encoded).decode("utf-8")
-    except (binascii.Error, ValueError) as error:
-        raise InvalidRequest(f"{path}: only PDF files and text files in UTF-8 are supported") from error
-    return {"type": "text", "media_type": "text/plain", "data": text}
-
-
-def _data_url(url: str, path: str) -> tuple[str, str]:
-    match = _DATA_URL.match(url)
-    if match is None:
-        raise InvalidRequest(f"{path}: expected a data URL of base64")
-    data = url[match.end() :]
-    # What the bytes are counts more than what the client calls them: Anthropic refuses a mismatch.
-    return _sniff(data) or (match["type"] or "").lower(), data
-
-
-def _sniff(encoded: str) -> str:
-    try:
-        head = base64.b64decode(encoded[:16])
-    except (binascii.Error, ValueError):
-        return ""
-    return next((media_type for magic, media_type in _MAGIC if head.startswith(magic)), "")

@@ -5,15 +5,15 @@ Messages API wants a turn's calls in one assistant message and all their results
 it, so calls and outputs are paired before the messages are written.
 """
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from providers.translation import typed_client_tools
-from providers.translation.arguments import RAW_KEY
+from providers.translation.arguments import tool_input_of
+from providers.translation.chat_answer import CUSTOM_INPUT
 from providers.translation.responses_contents import content_blocks, result_content
 from providers.translation.responses_reasoning import thinking_block
-from providers.translation.responses_tools import CUSTOM_INPUT, inner_name, inner_names
+from providers.translation.responses_tools import inner_name, inner_names
 from providers.translation.tool_ids import plain_id
 from providers.translation.validation import InvalidRequest
 
@@ -142,9 +142,9 @@ class _Writer:
             if not isinstance(called, str) or not called:
                 raise InvalidRequest(f"input[{position}].name: missing required parameter")
             name = inner_name(called, item.get("namespace"))
-            value = {CUSTOM_INPUT: item.get("input")} if kind == "custom_tool_call" else _parsed(item.get("arguments"))
+            value = item.get("arguments")
+        tool_input = {CUSTOM_INPUT: item.get("input")} if kind == "custom_tool_call" else tool_input_of(value)
         call_id = self._unused(plain_id(_call_id(item, position)))
-        tool_input = value if isinstance(value, dict) else {}
         self._append("assistant", [{"type": "tool_use", "id": call_id, "name": name, "input": tool_input}])
         self._open_calls.append((position, call_id))
 
@@ -236,20 +236,6 @@ def _joined(contents: list[str | list[dict[str, Any]]]) -> str | list[dict[str, 
     for content in contents:
         blocks += [{"type": "text", "text": content}] if isinstance(content, str) else content
     return [block for block in blocks if block.get("text") != ""]
-
-
-def _parsed(arguments: Any) -> Any:
-    """Return a call's arguments as the object that a tool_use takes."""
-    if not isinstance(arguments, str):
-        return arguments
-    if not arguments.strip():
-        return {}
-    try:
-        # Not orjson: it turns integers beyond 64 bits into floats.
-        parsed = json.loads(arguments)
-    except (ValueError, RecursionError):
-        parsed = None
-    return parsed if isinstance(parsed, dict) else {RAW_KEY: arguments}
 
 
 def _hosted_text(item: dict[str, Any], kind: str) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 from providers.translation import typed_client_tools
 from providers.translation.arguments import RAW_KEY
+from providers.translation.chat_answer import CUSTOM_INPUT
 from providers.translation.responses_reasoning import encrypted_content
-from providers.translation.responses_tools import CUSTOM_INPUT, ClientTool
+from providers.translation.responses_tools import ClientTool
 
 Item = dict[str, Any]
 # Writes one event: its type, and its members besides `type` and `sequence_number`.

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from providers.translation import typed_client_tools
+from providers.translation.chat_answer import CUSTOM_INPUT
 from providers.translation.validation import InvalidRequest
 
 Kind = Literal["function", "custom", "tool_search", "local_shell", "shell", "apply_patch"]
-
-# The one member of the wrapper that a custom tool, whose input is free text, gets.
-CUSTOM_INPUT = "input"
 
 _NAME_MAX = 128
 _INVALID_CHARACTER = re.compile(r"[^a-zA-Z0-9_-]")
