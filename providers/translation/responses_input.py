@@ -51,6 +51,8 @@ def conversation(value: Any) -> Conversation:
         value = [{"role": "user", "content": value}]
     if not isinstance(value, list):
         raise InvalidRequest("input: expected a string or an array of items")
+    if not value:
+        raise InvalidRequest("input: expected at least one item")
     for position, item in enumerate(value):
         if not isinstance(item, dict):
             raise InvalidRequest(f"input[{position}]: expected an object")

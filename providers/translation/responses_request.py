@@ -42,13 +42,15 @@ def from_responses(document: Any) -> MessagesForm:
     for name, reason in _STORED.items():
         if document.get(name) is not None:
             raise InvalidRequest(f"{name}: {reason}")
-    if document.get("background") is True:
+    if document.get("background") not in (None, False):
         raise InvalidRequest("background: responses are not stored here, so they cannot be made in the background")
     body: dict[str, Any] = {"model": model}
     talk = conversation(document.get("input"))
     dropped = [name for name in document if name not in _TRANSLATED] + talk.dropped
     _add_system(talk, document)
     body["messages"] = talk.messages
+    if not isinstance(document.get("tools"), list | None):
+        raise InvalidRequest("tools: expected an array")
     tools = ToolTable(document)
     choice = tools.choose(document)
     _add_tools(body, tools, choice, document)
