@@ -42,7 +42,7 @@ def from_responses(document: Any) -> MessagesForm:
     for name, reason in _STORED.items():
         if document.get(name) is not None:
             raise InvalidRequest(f"{name}: {reason}")
-    if document.get("background") not in (None, False):
+    if document.get("background") is not None and document["background"] is not False:
         raise InvalidRequest("background: responses are not stored here, so they cannot be made in the background")
     body: dict[str, Any] = {"model": model}
     talk = conversation(document.get("input"))
