@@ -83,6 +83,7 @@ class ResponsesEncoder:
         self._has_started = False
         self._item_count = 0
         self._open: MessageItem | ReasoningItem | CallItem | SearchItem | None = None
+        self._searches: dict[str, SearchItem] = {}  # without a result yet, by the id of their block
         self._held: list[CallItem] = []  # calls whose input is no JSON: cut off, or just wrong
         self._done: dict[int, Item] = {}
         self._usage: dict[str, Any] = {}
@@ -147,8 +148,9 @@ class ResponsesEncoder:
             self._delta({"type": "text_delta", "text": block.get("text")})
             return
         if isinstance(kind, str) and kind.endswith("_tool_result"):
-            if isinstance(self._open, SearchItem):
-                self._open.finish(block.get("content"))
+            search = self._searches.pop(_text(block.get("tool_use_id")), None)
+            if search is not None:
+                self._done[search.index] = search.close(block.get("content"))
             return
         self._close_open()
         if kind in ("thinking", "redacted_thinking"):
@@ -168,6 +170,7 @@ class ResponsesEncoder:
             self._open = SearchItem(
                 self._emit,
                 *self._next("ws"),
+                _text(block.get("id")),
                 is_fetch=_SERVER_TOOLS[block["name"]],
                 shows_sources="web_search_call.action.sources" in self._include,
             )
@@ -205,7 +208,7 @@ class ResponsesEncoder:
     def _end_block(self) -> None:
         if isinstance(self._open, MessageItem):
             self._open.end_block()
-        elif not isinstance(self._open, SearchItem):  # its result is still to come
+        else:
             self._close_open()
 
     def _close_open(self, *, is_cut: bool = False) -> None:
@@ -214,6 +217,8 @@ class ResponsesEncoder:
             return
         if isinstance(item, CallItem) and not item.is_whole:
             self._held.append(item)
+        elif isinstance(item, SearchItem) and item.tool_use_id not in self._searches:
+            self._searches[item.tool_use_id] = item
         elif isinstance(item, MessageItem):
             self._done[item.index] = item.close(is_cut=is_cut)
         else:
@@ -226,6 +231,8 @@ class ResponsesEncoder:
         if reason == "refusal":
             self._refuse(_mapping(self._stop.get("stop_details")).get("explanation"))
         self._close_open(is_cut=incomplete is not None)
+        for search in self._searches.values():
+            self._done[search.index] = search.close()
         if reason not in _TRUNCATED:
             for call in self._held:
                 self._done[call.index] = call.close()

@@ -202,16 +202,18 @@ class CallItem:
 
 
 class SearchItem:
-    """A search or a fetch that the upstream's servers made."""
+    """A search or a fetch that the upstream's servers make; several may run before the first result comes."""
 
-    def __init__(self, emit: Emit, index: int, item_id: str, *, is_fetch: bool, shows_sources: bool) -> None:
+    def __init__(
+        self, emit: Emit, index: int, item_id: str, tool_use_id: str, *, is_fetch: bool, shows_sources: bool
+    ) -> None:
         self.index = index
+        self.tool_use_id = tool_use_id
         self._emit = emit
         self._is_fetch = is_fetch
         self._shows_sources = shows_sources
         self._pieces: list[str] = []
         self._sources: list[dict[str, Any]] = []
-        self._status = "completed"
         self._where = {"item_id": item_id, "output_index": index}
         emit("response.output_item.added", {"output_index": index, "item": self._item("in_progress")})
         emit("response.web_search_call.in_progress", dict(self._where))
@@ -220,16 +222,13 @@ class SearchItem:
     def add(self, text: str) -> None:
         self._pieces.append(text)
 
-    def finish(self, content: Any) -> None:
-        """Take what was found: a list of results, or an object that says why there are none."""
+    def close(self, content: Any = None) -> Item:
+        """End the item with what was found: a list of results, an object that says why there are none, or None."""
         results = content if isinstance(content, list) else []
-        if isinstance(content, dict) and "error_code" in content:
-            self._status = "failed"
         urls = [result["url"] for result in results if isinstance(result, dict) and isinstance(result.get("url"), str)]
         self._sources = [{"type": "url", "url": url} for url in urls]
-
-    def close(self) -> Item:
-        item = self._item(self._status)
+        is_failed = content is None or (isinstance(content, dict) and "error_code" in content)
+        item = self._item("failed" if is_failed else "completed")
         self._emit("response.web_search_call.completed", dict(self._where))
         self._emit("response.output_item.done", {"output_index": self.index, "item": item})
         return item

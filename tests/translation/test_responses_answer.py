@@ -358,6 +358,27 @@ def test_a_web_search_is_a_call_with_its_sources_and_citations():
     assert "response.web_search_call.completed" in [event["type"] for event in events]
 
 
+def test_searches_that_run_side_by_side_keep_their_own_results():
+    def use(number: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        block = {"type": "server_tool_use", "id": f"srvtoolu_{number}", "name": "web_search", "input": {}}
+        return block, [{"type": "input_json_delta", "partial_json": f'{{"query": "q{number}"}}'}]
+
+    def result(number: int, content: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        return {"type": "web_search_tool_result", "tool_use_id": f"srvtoolu_{number}", "content": content}, []
+
+    found = [{"type": "web_search_result", "url": "https://2.example", "title": ""}]
+    failed = {"type": "web_search_tool_result_error", "error_code": "max_uses_exceeded"}
+    events = raw(use(1), use(2), use(3), result(2, found), result(1, failed), (TEXT, []))
+    output = last(stream(events, {**ASKED, "include": ["web_search_call.action.sources"]}))["output"]
+    assert [(item["type"], item.get("action", {}).get("query"), item["status"]) for item in output] == [
+        ("web_search_call", "q1", "failed"),
+        ("web_search_call", "q2", "completed"),
+        ("web_search_call", "q3", "failed"),
+        ("message", None, "completed"),
+    ]
+    assert output[1]["action"]["sources"] == [{"type": "url", "url": "https://2.example"}]
+
+
 def test_a_whole_answer_with_a_web_search_is_the_same_response():
     whole = {
         "id": "m",

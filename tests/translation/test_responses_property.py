@@ -172,4 +172,5 @@ def test_any_answer_is_a_stream_the_sdk_can_read(answer: list[Any], stop: Any, i
     added = {event["output_index"]: event["item"]["id"] for event in found if event["type"].endswith("item.added")}
     done = {event["output_index"]: event["item"]["id"] for event in found if event["type"].endswith("item.done")}
     assert done.items() <= added.items()
+    assert found[-1]["type"] == "response.incomplete" or done == added
     assert [item["id"] for item in found[-1]["response"]["output"]] == [done[index] for index in sorted(done)]
