@@ -59,6 +59,7 @@ for prefix in PREFIXES:
         ("POST", "messages", messages, openapi.MESSAGES),
         ("POST", "messages/count_tokens", count_tokens, openapi.COUNT_TOKENS),
         ("POST", "chat/completions", chat_completions, openapi.CHAT_COMPLETIONS),
+        ("POST", "responses", responses, openapi.RESPONSES),
         ("GET", "models", models, openapi.MODELS),
         ("GET", "models/{path:model_id}", model, openapi.MODEL),
     ):

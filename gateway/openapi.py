@@ -77,6 +77,41 @@ _CHAT_TOOL: Schema = {
         _object(["type"], type={"type": "string", "not": {"enum": ["function", "custom"]}}),
     ]
 }
+_RESPONSES_PART: Schema = {
+    "anyOf": [
+        _object(["type", "text"], type={"enum": ["input_text", "output_text"]}, text={"type": "string"}),
+        _object(["type", "refusal"], type={"const": "refusal"}, refusal={"type": "string"}),
+        _object(["type", "image_url"], type={"const": "input_image"}, image_url=_TEXT),
+        _object(
+            ["type", "file_url"],
+            type={"const": "input_file"},
+            file_url={"type": "string", "pattern": "^https?://"},
+            file_data={"type": "null"},
+        ),
+        _object(["type", "file_data"], type={"const": "input_file"}, file_data={"type": "string", "format": "byte"}),
+    ]
+}
+_RESPONSES_CONTENT: Schema = {"anyOf": [{"type": "string"}, _array(_RESPONSES_PART)]}
+_CALLS = ["function_call", "custom_tool_call"]
+_OUTPUTS = ["function_call_output", "custom_tool_call_output"]
+_TYPED_CALLS = ["shell_call", "apply_patch_call", "local_shell_call", "tool_search_call"]
+_TYPED_OUTPUTS = ["shell_call_output", "apply_patch_call_output", "local_shell_call_output", "tool_search_output"]
+_NOT_STORED = ["item_reference", "compaction_trigger"]
+_CHECKED_ITEMS = ["message", *_CALLS, *_OUTPUTS, *_TYPED_CALLS, *_TYPED_OUTPUTS, *_NOT_STORED]
+_RESPONSES_ITEM: Schema = {
+    "anyOf": [
+        _object(
+            ["role"],
+            type={"const": "message"},
+            role={"enum": ["system", "developer", "user", "assistant"]},
+            content=_optional(_RESPONSES_CONTENT),
+        ),
+        _object(["type", "call_id", "name"], type={"enum": _CALLS}, call_id=_TEXT, name=_TEXT),
+        _object(["type", "call_id"], type={"enum": _OUTPUTS}, call_id=_TEXT, output=_optional(_RESPONSES_CONTENT)),
+        _object(["type", "call_id"], type={"enum": [*_TYPED_CALLS, *_TYPED_OUTPUTS]}, call_id=_TEXT),
+        _object(["type"], type={**_TEXT, "not": {"enum": _CHECKED_ITEMS}}),
+    ]
+}
 _SCHEMAS: dict[str, Schema] = {
     "Message": _MESSAGE,
     "MessagesRequest": _object(
@@ -100,6 +135,29 @@ _SCHEMAS: dict[str, Schema] = {
         tools=_optional(_array(_CHAT_TOOL)),
     ),
     "ChatAnswer": _object(["id", "object", "choices"], choices=_array(_ANY_OBJECT, minItems=1)),
+    "ResponsesItem": _RESPONSES_ITEM,
+    "ResponsesRequest": _object(
+        ["model", "input"],
+        model=_TEXT,
+        input={
+            "anyOf": [{"type": "string"}, _array({"$ref": "#/components/schemas/ResponsesItem"}, minItems=1)],
+        },
+        instructions=_optional({"type": "string"}),
+        max_output_tokens=_optional(_NUMBER),
+        temperature=_optional({"type": "number", "minimum": 0, "maximum": 2}),
+        top_p=_optional({"type": "number", "minimum": 0, "maximum": 1}),
+        reasoning=_optional(
+            _object([], effort={"enum": ["none", "minimal", "low", "medium", "high", "xhigh", "max", None]})
+        ),
+        stream=_optional({"type": "boolean"}),
+        tools=_optional(_array({})),
+        background={"enum": [False, None]},
+        # Nothing is stored here.
+        previous_response_id={"type": "null"},
+        conversation={"type": "null"},
+        prompt={"type": "null"},
+    ),
+    "ResponsesAnswer": _object(["id", "object", "status", "output"], output=_array(_ANY_OBJECT)),
     "ModelList": _object(["data"], data=_array({"$ref": "#/components/schemas/Model"})),
     "Model": _object(["id"], id=_TEXT),
     "AnthropicError": _object(
@@ -170,6 +228,7 @@ def _call(name: str, request: str, answer: str, error: dict[str, Any], *, stream
 MESSAGES = _call("Anthropic Messages", "MessagesRequest", "MessagesAnswer", _ANTHROPIC_ERROR)
 MESSAGES["responses"][529] = {"description": "The platform is overloaded.", "content": _ANTHROPIC_ERROR}
 CHAT_COMPLETIONS = _call("OpenAI Chat Completions", "ChatRequest", "ChatAnswer", _OPENAI_ERROR)
+RESPONSES = _call("OpenAI Responses", "ResponsesRequest", "ResponsesAnswer", _OPENAI_ERROR)
 COUNT_TOKENS: dict[str, Any] = {
     "summary": "Count the tokens of a prompt, by estimate",
     "requestBody": {"required": True, "content": _json("CountTokensRequest")},

@@ -121,7 +121,7 @@ class Provider(models.Model):
         return self.name
 
     def clean(self) -> None:
-        from providers.presets import validate_provider
+        from providers.provider_rules import validate_provider
 
         validate_provider(self)
 

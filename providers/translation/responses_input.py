@@ -153,10 +153,8 @@ class _Writer:
     def _add_output(self, item: dict[str, Any], position: int) -> None:
         """Close the turn of the calls; the output itself stands there, unless there was no such call."""
         if position in self._orphans:
-            content = _output(item, position)
-            blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
             label = {"type": "text", "text": f"Tool result ({_call_id(item, position)[:128]}):"}
-            self._append("user", [label, *(block for block in blocks if block.get("text") != "")])
+            self._append("user", [label, *_result_blocks(_output(item, position))])
         else:
             self._answer_calls()
 
@@ -230,14 +228,17 @@ def _output(item: dict[str, Any], position: int) -> str | list[dict[str, Any]]:
     return result_content(item.get("output"), f"input[{position}].output")
 
 
+def _result_blocks(result: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if isinstance(result, str):
+        return [{"type": "text", "text": result}] if result.strip() else []
+    return result
+
+
 def _joined(contents: list[str | list[dict[str, Any]]]) -> str | list[dict[str, Any]]:
     """Return several outputs of one call as one."""
     if len(contents) == 1:
         return contents[0]
-    blocks: list[dict[str, Any]] = []
-    for content in contents:
-        blocks += [{"type": "text", "text": content}] if isinstance(content, str) else content
-    return [block for block in blocks if block.get("text") != ""]
+    return [block for content in contents for block in _result_blocks(content)]
 
 
 def _hosted_text(item: dict[str, Any], kind: str) -> str:

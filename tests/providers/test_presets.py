@@ -14,8 +14,8 @@ from providers.presets import (
     dialect_for,
     endpoint,
     server_root,
-    validate_provider,
 )
+from providers.provider_rules import validate_provider
 
 CHAT = "/chat/completions"
 
