@@ -1,5 +1,6 @@
 """Provider, credential, model and price rows as frozen targets: what the hot path works with instead of the ORM."""
 
+import contextlib
 import logging
 from collections import defaultdict
 
@@ -47,6 +48,16 @@ def load_targets() -> dict[str, Target]:
         if model.provider_id in providers
     )
     return {target.name: target for target in targets}
+
+
+def load_target(model: Model) -> Target:
+    """Return one model as a target, whether or not it is enabled. Sync, as `load_targets`."""
+    secrets = []
+    for row in Credential.objects.filter(provider=model.provider_id, is_enabled=True).order_by("position", "pk"):
+        with contextlib.suppress(Undecryptable):
+            secrets.append(Secret(row.name, row.secret()))
+    in_force = Price.objects.filter(model=model, valid_from__lte=timezone.now()).order_by("-valid_from", "-pk")
+    return target_of(model.provider, model, tuple(secrets), in_force.first())
 
 
 def target_of(provider: Provider, model: Model, secrets: tuple[Secret, ...], price: Price | None) -> Target:

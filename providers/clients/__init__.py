@@ -8,13 +8,19 @@ from providers.clients.openai_relay import OpenAIRelay
 from providers.errors import ErrorKind, UpstreamError
 from providers.target import Secret, Target
 
-_CLIENTS: dict[str, Client] = {"openai": OpenAIClient(), "anthropic": AnthropicClient()}
+_TYPES: dict[str, type[OpenAIClient | AnthropicClient]] = {"openai": OpenAIClient, "anthropic": AnthropicClient}
+_CLIENTS: dict[str, Client] = {wire_format: kind() for wire_format, kind in _TYPES.items()}
 _OPENAI_RELAY = OpenAIRelay()
 
 
 def client_for(target: Target) -> Client:
     """Return the client that speaks the target's wire format."""
     return _CLIENTS[target.wire_format]
+
+
+def new_client_for(target: Target) -> Client:
+    """Return such a client that has learned nothing yet, for calls outside the process's event loop."""
+    return _TYPES[target.wire_format]()
 
 
 async def open_answer(target: Target, secret: Secret | None, call: UpstreamCall) -> Answer:

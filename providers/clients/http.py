@@ -1,13 +1,15 @@
 """The process's HTTP client for all upstream calls, and the one place where its failures become `UpstreamError`.
 
 httpx is the interface, aiohttp the transport (httpx-aiohttp): a third of the CPU per stream. There are two clients
-with a pool each, one of which refuses private addresses.
+with a pool each, one of which refuses private addresses. What asks upstreams in an event loop of its own opens private
+clients for itself (`private_clients`).
 """
 
 import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from contextvars import ContextVar
 from functools import lru_cache
 from http.cookiejar import CookieJar
 from typing import Any, Literal
@@ -106,6 +108,10 @@ class _Clients:
     unguarded: httpx.AsyncClient | None = None
 
 
+# (guarded, unguarded) of the code that runs inside `private_clients`, and of the tasks it starts.
+_private: ContextVar[tuple[httpx.AsyncClient, httpx.AsyncClient] | None] = ContextVar("private_clients", default=None)
+
+
 async def open_shared_client(transport: httpx.AsyncBaseTransport | None = None) -> None:
     """Open the clients, in the loop that will use them. A given `transport` serves both, for tests and benchmarks."""
     if _Clients.guarded is not None:
@@ -123,8 +129,31 @@ async def close_shared_client() -> None:
             await client.aclose()
 
 
+@contextlib.asynccontextmanager
+async def private_clients(transport: httpx.AsyncBaseTransport | None = None) -> AsyncIterator[None]:
+    """Let all calls made inside use clients of their own, and close those at the end.
+
+    A connection belongs to the event loop that opened it: a command or a thread with a loop of its own can neither
+    open the process's clients nor use them. A given `transport` serves both, for tests.
+    """
+    guarded, unguarded = (
+        _client(transport or make_transport()),
+        _client(transport or make_transport(allow_private=True)),
+    )
+    token = _private.set((guarded, unguarded))
+    try:
+        yield
+    finally:
+        _private.reset(token)
+        await guarded.aclose()
+        await unguarded.aclose()
+
+
 def shared_client(*, allow_private: bool = False) -> httpx.AsyncClient:
     """Return the client that may, or may not, reach private addresses."""
+    private = _private.get()
+    if private is not None:
+        return private[1] if allow_private else private[0]
     client = _Clients.unguarded if allow_private else _Clients.guarded
     if client is None:
         raise RuntimeError("open_shared_client was not called")
