@@ -1,10 +1,8 @@
 """One request of the self-test to one model, through the client that calls use, and all that its answer tells."""
 
 import asyncio
-import contextlib
 import json
 import secrets
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,16 +81,15 @@ async def ask(client: Client, target: Target, body: Body, *, streamed: bool = Tr
 async def _read_stream(answer: Answer, reply: Reply, target: Target) -> None:
     events: list[Event] = []
     length = 0
-    async with contextlib.aclosing(_generator(answer)) as pieces:
-        async for piece in pieces:
-            new = events_in(piece)
-            events += new
-            length += sum(map(_spoken_length, new))
-            if length > _ENOUGH_CHARACTERS:
-                break
-        else:
-            events += events_in(answer.tail())
-            reply.fault = grammar_fault(events)
+    async for piece in answer.pieces():
+        new = events_in(piece)
+        events += new
+        length += sum(map(_spoken_length, new))
+        if length > _ENOUGH_CHARACTERS:
+            break
+    else:
+        events += events_in(answer.tail())
+        reply.fault = grammar_fault(events)
     reply.deltas = sum(event.get("type") == "content_block_delta" for event in events)
     builder = MessageBuilder()
     try:
@@ -101,11 +98,6 @@ async def _read_stream(answer: Answer, reply: Reply, target: Target) -> None:
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         # A native upstream's events come to us unchecked.
         raise _bad_response("the events do not make a message", target) from error
-
-
-async def _generator(answer: Answer) -> AsyncGenerator[bytes, None]:
-    async for piece in answer.pieces():
-        yield piece
 
 
 def _spoken_length(event: Event) -> int:

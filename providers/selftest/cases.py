@@ -211,7 +211,6 @@ CASES = (
     ),
     Case("json_schema", _json_schema, judges.json_schema, judges.refused),
     Case("stop_sequences", _stop_sequences, judges.stop_sequences, judges.refused),
-    Case("long_context", _long_context, judges.long_context, judges.too_long),
     Case("overflow", _overflow, judges.overflow, judges.overflow_wording, adapt=_without_limits, is_whole=False),
     Case(
         "unknown_model",
@@ -221,4 +220,6 @@ CASES = (
         adapt=_with_unknown_model,
         is_whole=False,
     ),
+    # Last: where time is short, this takes most of it.
+    Case("long_context", _long_context, judges.long_context, judges.too_long),
 )
