@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from gateway.admin import selftest
 from gateway.admin.provider_forms import CredentialForm, ProviderForm
 from gateway.admin_base import ModelAdmin, SwitchableAdmin, TabularInline, column, list_link, row_link
 from providers import catalog
@@ -87,7 +88,7 @@ class ProviderAdmin(SwitchableAdmin):
     list_select_related = ()
     ordering = ("name",)
     inlines = (CredentialInline,)
-    actions = ["test_connection", "test_chat", "refresh_models", "enable", "disable"]
+    actions = ["test_connection", "test_chat", selftest.self_test_provider, "refresh_models", "enable", "disable"]
     readonly_fields = ("models_link", "checked_at", "check_result", "created_at", "updated_at")
     fieldsets = (
         (None, {"fields": ("name", "kind", "base_url", "is_enabled", "models_link")}),
@@ -289,6 +290,7 @@ class ModelAdminPage(SwitchableAdmin):
         column(Model, "max_output_tokens"),
         "price_in_force",
         "is_enabled",
+        selftest.compatibility_mark,
         column(Model, "missing_since"),
     )
     list_filter = (
@@ -302,7 +304,8 @@ class ModelAdminPage(SwitchableAdmin):
     ordering = ("provider__name", "model_id")
     autocomplete_fields = ("provider",)
     inlines = (PriceInline,)
-    readonly_fields = ("missing_since", "created_at", "updated_at")
+    actions = [selftest.self_test, selftest.self_test_long, selftest.write_capabilities, "enable", "disable"]
+    readonly_fields = (*selftest.FIELDS, "missing_since", "created_at", "updated_at")
     fieldsets = (
         (
             None,
@@ -312,6 +315,7 @@ class ModelAdminPage(SwitchableAdmin):
             },
         ),
         (_("Limits"), {"fields": ("context_window", "max_output_tokens", "capabilities")}),
+        (_("Self-test"), {"fields": selftest.FIELDS}),
         (_("Advanced"), {"fields": ("flags", "token_ratio"), "classes": ("collapse",)}),
         (_("Times"), {"fields": ("missing_since", "created_at", "updated_at"), "classes": ("collapse",)}),
     )
@@ -328,6 +332,11 @@ class ModelAdminPage(SwitchableAdmin):
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Return the defaults of a model that is entered by hand."""
         return {"is_manual": True, **super().get_changeform_initial_data(request)}
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Say also whether the compatibility card has anything to write."""
+        context["has_news"] = selftest.has_news(context.get("original"))
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Return what goes with the models, their prices included."""
