@@ -106,9 +106,10 @@ def compatibility_mark(model: Model) -> SafeString | str:
 
 def _row(row: dict[str, Any]) -> tuple[Any, ...]:
     sign, word = mark_of(row["status"])
-    seconds = f"{row['latency_ms'] / 1000:.1f} s" if row["latency_ms"] else ""
+    latency_ms = row["latency_ms"]
+    took = "" if not latency_ms else f"{latency_ms} ms" if latency_ms < 1000 else f"{latency_ms / 1000:.1f} s"
     used = row["input_tokens"] + row["output_tokens"]
-    return row["status"], word, sign, name_of(row), sentence_of(row), seconds, f"{used:,}" if used else ""
+    return row["status"], word, sign, name_of(row), sentence_of(row), took, f"{used:,}" if used else ""
 
 
 @admin.display(description=_("compatibility card"))

@@ -20,7 +20,7 @@ _WINDOW_SHARE = 0.6
 # A window up to this size is overflowed without being asked to.
 _SMALL_WINDOW_TOKENS, _LARGEST_WINDOW_TOKENS = 16_384, 300_000
 _OVERFLOW_FACTOR = 1.5  # our estimate may be too low
-_CACHED_PROMPT_TOKENS = 1500  # platforms cache from 1,024 tokens on
+_CACHED_PROMPT_TOKENS = 1200  # platforms cache from 1,024 tokens on
 _PONG = "Reply with this one word and nothing else: pong"
 _UNKNOWN_MODEL = "wolfgate-no-such-model"
 
