@@ -6,7 +6,7 @@ from django.db.models import Count
 from django.utils import timezone
 
 from providers.models import Model, Provider
-from providers.selftest import Card, Options, found_values, run_selftest
+from providers.selftest import Card, Options, found_values, run_selftest, was_tried
 
 # Of a provider whose models were not chosen one by one.
 MODELS_PER_PROVIDER = 3
@@ -21,10 +21,13 @@ def models_to_test(provider: Provider, limit: int | None = MODELS_PER_PROVIDER) 
 def check_and_store(models: Sequence[Model], options: Options | None = None) -> list[Card]:
     """Test each of `models`, store and return their cards. Takes minutes where a platform is slow.
 
-    The configuration's version does not move: nothing that routing reads has changed.
+    A card for which there was no time replaces no other. The configuration's version does not move: routing reads
+    nothing of this.
     """
     cards = run_selftest(models, options)
     for model, card in zip(models, cards, strict=True):
+        if not was_tried(card):
+            continue
         model.compatibility, model.compatibility_checked_at = card, timezone.now()
         Model.objects.filter(pk=model.pk).update(
             compatibility=card, compatibility_checked_at=model.compatibility_checked_at

@@ -73,7 +73,7 @@ _SENTENCES: dict[str, Any] = {
     "replay_failed": _("Thinks; the next turn failed: %(message)s"),
     "thinking_refused": _("The platform refuses to be asked for thinking."),
     "no_thinking": _("Does not think when asked."),
-    "thinking_not_asked": _("Does not think; this kind of platform has no known switch for it."),
+    "thinking_not_asked": _("Cannot be asked to: this kind of platform has no known switch for thinking."),
     "schema_obeyed": _("Answers as the schema says."),
     "schema_by_prompt": _("Answers as the schema says, which is written into the prompt."),
     "json_fenced": _("Answers as the schema says, but inside a code block."),

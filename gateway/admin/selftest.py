@@ -16,7 +16,7 @@ from gateway.admin_base import ModelAdmin, row_link
 from gateway.selftest import check_and_store, models_to_test, write_found
 from gateway.selftest_texts import listed, mark_of, name_of, sentence_of, totals_of
 from providers.models import Model, Provider
-from providers.selftest import Card, Options, found_values, is_usable
+from providers.selftest import Card, Options, found_values, is_usable, was_tried
 
 # A browser waits for the answer.
 _LIMIT_S = 180.0
@@ -36,7 +36,9 @@ def _run(page: ModelAdmin, request: HttpRequest, models: Sequence[Model], *, lon
     for model, card in zip(models, cards, strict=True):
         good, tried = _count(card)
         values = {"model": row_link(model), "good": good, "tried": tried, "totals": totals_of(card)}
-        if is_usable(card):
+        if not was_tried(card):
+            level, text = messages.WARNING, gettext("There was no time left to test {model}.")
+        elif is_usable(card):
             level, text = messages.SUCCESS, gettext("Self-test of {model}: {good} of {tried} work. {totals}.")
         else:
             level, text = messages.ERROR, gettext("Self-test of {model}: it cannot be used as it is. {totals}.")
@@ -128,6 +130,7 @@ def compatibility_card(model: Model) -> SafeString | str:
     facts = [
         (gettext("wire format"), dict(Provider.WireFormat.choices).get(card["wire_format"], card["wire_format"])),
         (gettext("found capabilities"), listed(card["capabilities"])),
+        (gettext("not decided"), listed(card.get("unknown"))),
         (gettext("flags that it needs"), listed(card["flags"])),
         (gettext("flags worth a try"), listed(card["hints"])),
         (gettext("used by the test"), totals_of(card)),

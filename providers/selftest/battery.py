@@ -33,7 +33,8 @@ Card = dict[str, Any]
 
 CARD_VERSION = 1
 _ROW_LIMIT_S, _LOCAL_ROW_LIMIT_S = 60.0, 120.0
-# Rows of one provider at a time. A local server answers one after the other, and the wait would count as slowness.
+# Rows, and models, of one provider at a time. A local server answers one call after the other, and the wait would count
+# as slowness; and it may have to load another model's weights whenever the model changes.
 _AT_ONCE, _LOCAL_AT_ONCE = 3, 1
 # Asked once more after so many seconds, unless the platform says when. A kept connection may just have been closed.
 _RETRY_AFTER_S = {ErrorKind.RATE_LIMITED: 2.0, ErrorKind.OVERLOADED: 2.0, ErrorKind.UNREACHABLE: 0.0}
@@ -106,6 +107,11 @@ def is_usable(card: Card) -> bool:
     return all(status.get(name) in ("ok", "partial") for name in _ESSENTIAL)
 
 
+def was_tried(card: Card) -> bool:
+    """Say whether there was time for any row of a card."""
+    return any(row["status"] != "skipped" for row in card["rows"])
+
+
 def _target_under_test(model: Model) -> Target:
     """Return the model as a target from which nothing is withheld, whatever capabilities are written in its row."""
     target = load_target(model)
@@ -124,12 +130,12 @@ def _target_under_test(model: Model) -> Target:
 async def _test_all(targets: Sequence[Target], options: Options) -> list[dict[str, _Row]]:
     begin = time.monotonic()
     async with private_clients(options.transport):
-        turns: dict[str, asyncio.Semaphore] = {}
+        turns: dict[str, tuple[asyncio.Semaphore, asyncio.Semaphore]] = {}
         runs = []
         for target in targets:
             limit = _LOCAL_AT_ONCE if PRESETS[target.kind].local else _AT_ONCE
-            turns.setdefault(target.provider_name, asyncio.Semaphore(limit))
-            runs.append(_Run(target, options, turns[target.provider_name], begin + options.total_limit_s))
+            turns.setdefault(target.provider_name, (asyncio.Semaphore(limit), asyncio.Semaphore(limit)))
+            runs.append(_Run(target, options, *turns[target.provider_name], begin + options.total_limit_s))
         await asyncio.gather(*(run.test() for run in runs))
     return [run.rows for run in runs]
 
@@ -137,11 +143,19 @@ async def _test_all(targets: Sequence[Target], options: Options) -> list[dict[st
 class _Run:
     """The test of one model. `rows` holds what was found so far."""
 
-    def __init__(self, target: Target, options: Options, turn: asyncio.Semaphore, until: float) -> None:
+    def __init__(
+        self,
+        target: Target,
+        options: Options,
+        model_turn: asyncio.Semaphore,
+        row_turn: asyncio.Semaphore,
+        until: float,
+    ) -> None:
         self.rows = {case.name: _Row(Finding("skipped", "out_of_time")) for case in CASES}
         self._target = target
         self._options = options
-        self._turn = turn
+        self._model_turn = model_turn
+        self._row_turn = row_turn
         self._until = until
         self._limit_s = options.row_limit_s or (_LOCAL_ROW_LIMIT_S if PRESETS[target.kind].local else _ROW_LIMIT_S)
         # One that has learned nothing: what this platform refuses shows, and calls learn nothing from odd questions.
@@ -150,16 +164,16 @@ class _Run:
     async def test(self) -> None:
         """Ask the first row alone, then the others beside each other."""
         first, *others = CASES
-        await self._test(first)
-        found = self.rows[first.name].finding
-        if found.params.get("kind") in _HOPELESS:
-            for case in others:
-                self.rows[case.name] = _Row(Finding("skipped", "not_tried"))
-            return
-        await asyncio.gather(*(self._test(case) for case in others))
+        async with self._model_turn:
+            await self._test(first)
+            if self.rows[first.name].finding.params.get("kind") in _HOPELESS:
+                for case in others:
+                    self.rows[case.name] = _Row(Finding("skipped", "not_tried"))
+                return
+            await asyncio.gather(*(self._test(case) for case in others))
 
     async def _test(self, case: Case) -> None:
-        async with self._turn:
+        async with self._row_turn:
             left_s = self._until - time.monotonic()
             if left_s <= 0:
                 return

@@ -202,7 +202,7 @@ def thinking(asked: Asked) -> Finding:
         is_asked = asked.target.wire_format == "anthropic" or asked.target.dialect.thinking_dialect != "none"
         if asked.gave_up("thinking"):
             return Finding("no", "thinking_refused")
-        return Finding("no", "no_thinking" if is_asked else "thinking_not_asked")
+        return Finding("no", "no_thinking") if is_asked else Finding("skipped", "thinking_not_asked")
     error = asked.follow_up_error
     if error is None:
         return Finding("ok", "thinks")

@@ -11,8 +11,10 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from accounts.models import CallRecord, User
+from gateway.selftest import check_and_store
 from providers import config_version
 from providers.models import Model, Provider
+from providers.selftest import Options
 from routing.models import Route, RouteEntry
 from tests.admin.pages import AdminTestCase, list_url, row_url
 from tests.fakes.platform import Platform, Says, refusal
@@ -149,6 +151,13 @@ class Buttons(SelftestPages):
         response = self.client.get(row_url(self.model))
         self.assertContains(response, "telepathy")
         self.assertContains(response, "guessed")
+
+    def test_a_test_without_time_replaces_no_card(self) -> None:
+        self.press("self_test", self.model)
+        before = self.card()
+        (card,) = check_and_store([self.model], Options(total_limit_s=0))
+        self.assertEqual({row["code"] for row in card["rows"]}, {"out_of_time"})
+        self.assertEqual(self.card(), before)
 
     def test_the_card_speaks_chinese(self) -> None:
         self.press("self_test", self.model)

@@ -235,6 +235,19 @@ class BadPlatform(SelftestCase):
         self.assertEqual(row(card, "stream")["params"], {"fault": "a block without an end"})
 
 
+class SeveralModels(SelftestCase):
+    def test_a_local_server_keeps_one_model_loaded_at_a_time(self) -> None:
+        for kind, is_in_turn in (("llamacpp", True), ("openai_compatible", False)):
+            with self.subTest(kind=kind):
+                first = self.model(kind=kind)
+                second = Model.objects.create(provider=first.provider, model_id="small")
+                platform = Platform()
+                cards = run_selftest([first, second], Options(transport=platform.transport()))
+                self.assertEqual([card["model"] for card in cards], [str(first), str(second)])
+                names = [body["model"] for body in platform.bodies if body["model"] in ("big", "small")]
+                self.assertEqual(names == sorted(names), is_in_turn)
+
+
 class Thinking(SelftestCase):
     def test_adaptive_thinking_is_tried_where_a_budget_is_refused(self) -> None:
         def only_adaptive(body: dict[str, Any]) -> Any:
@@ -254,8 +267,10 @@ class Thinking(SelftestCase):
         self.assertIn("thinking", card["capabilities"])
         card = self.check(self.model("anthropic"), Platform({"thinking": Says("2")}))
         self.assert_codes(card, thinking="no_thinking")
+        self.assertNotIn("thinking", (*card["capabilities"], *card["unknown"]))
         card = self.check(self.model(), Platform({"thinking": Says("2")}))
         self.assert_codes(card, thinking="thinking_not_asked")
+        self.assertEqual(card["unknown"], ["thinking"])
 
 
 class Windows(SelftestCase):
@@ -385,5 +400,5 @@ def test_every_code_has_a_sentence_and_every_sentence_a_code() -> None:
 
     source = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (battery, judges))
     codes = set(re.findall(r'Finding\(\s*"\w+",\s*"(\w+)"', source)) | {"limit_repaired", "limit_ignored"}
-    named = {"usage_cached", "usage_reported", "schema_by_prompt", "schema_obeyed", "no_thinking", "thinking_not_asked"}
+    named = {"usage_cached", "usage_reported", "schema_by_prompt", "schema_obeyed"}
     assert codes | named == set(selftest_texts._SENTENCES)

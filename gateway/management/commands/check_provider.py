@@ -87,6 +87,7 @@ class Command(BaseCommand):
             self.stdout.write(f"  {sign} {name}{padding}  {seconds:>8}  {word}: {sentence_of(row)}")
         for head, value in (
             (_("found capabilities"), listed(card["capabilities"])),
+            (_("not decided"), listed(card["unknown"])),
             (_("flags that it needs"), listed(card["flags"])),
             (_("flags worth a try"), listed(card["hints"])),
             (_("used by the test"), totals_of(card)),
