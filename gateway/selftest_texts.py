@@ -34,7 +34,7 @@ NAMES: dict[str, Any] = {
     "unknown_model": _("Unknown model"),
 }
 
-_SENTENCES: dict[str, Any] = {
+SENTENCES: dict[str, Any] = {
     "answered": _("Answers as asked."),
     "answered_otherwise": _("Answers, but not with the word that was asked for."),
     "thought_only": _("Thinks unasked, and did not come to its answer within the limit."),
@@ -114,7 +114,7 @@ def name_of(row: Mapping[str, Any]) -> str:
 def sentence_of(row: Mapping[str, Any]) -> str:
     """Return what a row found; the bare code where an older or newer version wrote the card."""
     code = str(row.get("code", ""))
-    sentence = _SENTENCES.get(code)
+    sentence = SENTENCES.get(code)
     if sentence is None:
         return code
     params = {name: f"{value:,}" if isinstance(value, int) else value for name, value in row["params"].items()}

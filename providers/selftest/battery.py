@@ -190,8 +190,6 @@ class _Run:
     async def _ask(self, case: Case, row: _Row) -> Finding:
         target = case.adapt(self._target) if case.adapt else self._target
         body = case.request(self._target, self._options.long_prompts)
-        if isinstance(body, Finding):
-            return body
         try:
             try:
                 reply = await self._reply(case, row, target, body)
@@ -296,7 +294,6 @@ def _flags(target: Target, rows: Mapping[str, _Row]) -> tuple[dict[str, Any], di
     hints: dict[str, Any] = {}
     for row in rows.values():
         flags |= dict(_FLAG_OF_REFUSAL[name] for name in row.dropped_fields if name in _FLAG_OF_REFUSAL)
-        flags |= row.finding.flags
         hints |= row.finding.hints
         if row.has_think_tags:
             flags["think_tags"] = True

@@ -51,14 +51,14 @@ _PERSON: Body = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row. `request` gets the target and whether long prompts are wanted; it may return a reason to skip the row.
+    """One row. `request` gets the target and whether long prompts are wanted.
 
     `alternative` is asked where the platform refuses the request, `follow_up` after the answer. `adapt` changes the
     target. Without `is_whole` only the beginning of the answer is waited for.
     """
 
     name: str
-    request: Callable[[Target, bool], Body | Finding]
+    request: Callable[[Target, bool], Body]
     judge: Callable[[Asked], Finding]
     judge_error: Callable[[UpstreamError], Finding] = judges.failed
     follow_up: Callable[[Body, Reply], Body | None] | None = None
@@ -169,7 +169,7 @@ def _long_context(target: Target, long: bool) -> Body:
     return _say(prompts.haystack(size, target.token_ratio))
 
 
-def _overflow(target: Target, long: bool) -> Body | Finding:
+def _overflow(target: Target, long: bool) -> Body:
     """Return a prompt beyond the window where that is small or long prompts are wanted, else an absurd output limit."""
     window = target.context_window
     if window and window <= (_LARGEST_WINDOW_TOKENS if long else _SMALL_WINDOW_TOKENS):

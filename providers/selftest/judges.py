@@ -33,12 +33,11 @@ _CACHED_TOKENS = 64  # the tokens that begin every prompt of a template are no s
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a row found. `flags` are dialect flags that it proved, `hints` such that it suggests."""
+    """What a row found. `hints` are dialect flags that it suggests."""
 
     status: Status
     code: str
     params: Mapping[str, Any] = field(default_factory=dict)
-    flags: Mapping[str, Any] = field(default_factory=dict)
     hints: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -51,7 +51,7 @@ def one_page_pdf() -> str:
 
 def filler(token_count: int, ratio: float = 1.0) -> str:
     """Return a text of about `token_count` tokens; `ratio` is a model's real tokens per estimated one."""
-    per_line = tokens.text_tokens(_line(1000)) * ratio
+    per_line = tokens.text_tokens(f"{_line(1000)}\n") * ratio
     return "\n".join(_line(number) for number in range(1000, 1000 + max(int(token_count / per_line), 1)))
 
 

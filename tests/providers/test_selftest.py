@@ -1,18 +1,13 @@
 """The self-test against scripted platforms, good and bad, in both wire formats."""
 
-import asyncio
 import json
-import re
 from typing import Any
 
 from django.test import TestCase
 
-from providers.clients.http import private_clients, shared_client
 from providers.models import Credential, Model, Price, Provider
 from providers.selftest import Card, Options, found_values, is_usable, run_selftest
-from providers.selftest.asking import events_in, grammar_fault
 from providers.selftest.cases import CASES
-from providers.translation.events import encode
 from tests.fakes.platform import GOOD, Platform, Says, refusal
 from tests.fakes.transport import Reply
 
@@ -354,51 +349,3 @@ class Found(SelftestCase):
         model = self.model(capabilities=["tools"])
         self.check(model, Platform(everything=refusal("no such page", 404)))
         self.assertEqual(found_values(model), {})
-
-
-def test_private_clients_are_used_inside_only() -> None:
-    async def scenario() -> None:
-        async with private_clients(Platform().transport()):
-            inside = shared_client(), shared_client(allow_private=True)
-            assert await asyncio.create_task(_shared()) is inside[0]
-            assert inside[0] is not inside[1]
-        assert inside[0].is_closed
-        assert inside[1].is_closed
-
-    async def _shared() -> Any:
-        return shared_client()
-
-    asyncio.run(scenario())
-
-
-def test_each_fault_of_the_grammar_is_named() -> None:
-    start = {"type": "message_start", "message": {}}
-    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text"}}
-    delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a"}}
-    stop, end, last = {"type": "content_block_stop", "index": 0}, {"type": "message_delta"}, {"type": "message_stop"}
-    good = [start, {"type": "ping"}, block, delta, stop, end, last]
-    assert grammar_fault(events_in(encode(good))) == ""
-    for events, fault in (
-        ([], "no message_start"),
-        ([block, *good], "no message_start"),
-        ([start, *good], "two message_start"),
-        ([start, block, block, stop, end, last], "a block inside a block"),
-        ([start, delta, end, last], "content_block_delta outside of its block"),
-        ([start, block, stop, stop, end, last], "content_block_stop outside of its block"),
-        ([start, block, delta, end, last], "a block without an end"),
-        ([start, block, delta, stop, last], "no message_delta"),
-        ([start, block, delta, stop, end], "no message_stop at the end"),
-    ):
-        assert grammar_fault(events) == fault
-
-
-def test_every_code_has_a_sentence_and_every_sentence_a_code() -> None:
-    from pathlib import Path
-
-    from gateway import selftest_texts
-    from providers.selftest import battery, judges
-
-    source = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (battery, judges))
-    codes = set(re.findall(r'Finding\(\s*"\w+",\s*"(\w+)"', source)) | {"limit_repaired", "limit_ignored"}
-    named = {"usage_cached", "usage_reported", "schema_by_prompt", "schema_obeyed"}
-    assert codes | named == set(selftest_texts._SENTENCES)
