@@ -134,7 +134,8 @@ def output_text(item: dict[str, Any]) -> str:
         return output if isinstance(output, str) and output else str(item.get("status") or "completed")
     if not isinstance(output, list):
         return output if isinstance(output, str) else ""
-    return "\n".join(_command_output(part) for part in output if isinstance(part, dict))
+    texts = [_command_output(part) for part in output if isinstance(part, dict)]
+    return "\n".join(text for text in texts if text)
 
 
 def _command_output(part: dict[str, Any]) -> str:
