@@ -88,7 +88,7 @@ _RESPONSES_PART: Schema = {
             file_url={"type": "string", "pattern": "^https?://"},
             file_data={"type": "null"},
         ),
-        _object(["type", "file_data"], type={"const": "input_file"}, file_data={"type": "string", "format": "byte"}),
+        _object(["type", "file_data"], type={"const": "input_file"}, file_data={**_TEXT, "format": "byte"}),
     ]
 }
 _RESPONSES_CONTENT: Schema = {"anyOf": [{"type": "string"}, _array(_RESPONSES_PART)]}
@@ -102,7 +102,7 @@ _RESPONSES_ITEM: Schema = {
     "anyOf": [
         _object(
             ["role"],
-            type={"const": "message"},
+            type={"enum": ["message", None]},
             role={"enum": ["system", "developer", "user", "assistant"]},
             content=_optional(_RESPONSES_CONTENT),
         ),

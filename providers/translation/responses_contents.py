@@ -71,7 +71,7 @@ def _image(part: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 def _file(part: dict[str, Any], path: str) -> dict[str, Any]:
-    name = next((name for name in ("file_data", "file_url") if part.get(name)), "file_data")
+    name = next((name for name in ("file_data", "file_url") if part.get(name) is not None), "file_data")
     data = part.get(name)
     if not isinstance(data, str) or not data:
         if part.get("file_id"):

@@ -56,6 +56,9 @@ def conversation(value: Any) -> Conversation:
     for position, item in enumerate(value):
         if not isinstance(item, dict):
             raise InvalidRequest(f"input[{position}]: expected an object")
+        kind = item.get("type")
+        if kind is not None and (not isinstance(kind, str) or not kind):
+            raise InvalidRequest(f"input[{position}].type: expected the type of an item")
     writer = _Writer(value)
     for position, item in enumerate(value):
         writer.add(item, position)
@@ -203,7 +206,7 @@ class _Writer:
 
 def _kind(item: dict[str, Any]) -> str:
     kind = item.get("type")
-    if isinstance(kind, str) and kind:
+    if isinstance(kind, str):
         return kind
     # The short forms of a message and of a reference have no type.
     return "message" if "role" in item or "id" not in item else "item_reference"

@@ -437,6 +437,7 @@ REFUSED = [
     ({"input": []}, "input: expected at least one item"),
     ({"input": [3]}, "input[0]: "),
     ({"tools": {}}, "tools: "),
+    ({"input": [{"type": {}, "role": "user", "content": "x"}]}, "input[0].type: "),
     ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role: "),
     ({"input": [{"type": "item_reference", "id": "rs_1"}]}, "input[0]: items are not stored"),
     ({"input": [{"id": "rs_1"}]}, "input[0]: items are not stored"),
