@@ -10,6 +10,7 @@ ROUTES = {
     ("post", "/v1/messages"),
     ("post", "/v1/messages/count_tokens"),
     ("post", "/v1/chat/completions"),
+    ("post", "/v1/responses"),
     ("get", "/v1/models"),
     ("get", "/v1/models/{model_id}"),
     ("get", "/healthz"),
