@@ -305,6 +305,8 @@ class _Call:
     async def _break(self, error: Exception) -> None:
         """End a call that failed: by status as long as the client has none, else by an event."""
         await self._settle("failed", error)
+        if self._is_broken_stream(error):
+            self._set_ready()
         if not self._ready.done():
             self._ready.set_exception(error)
             # A client that has its status already, or is gone, never reads it; that is no fault.
@@ -312,6 +314,16 @@ class _Call:
         if self._known.opened is not None and self._streamed:
             await self._outbox.put(self._known.opened.answer.interrupted())
         await self._outbox.put(self._error_event(error))
+
+    def _is_broken_stream(self, error: Exception) -> bool:
+        """Say whether a call that is passed through failed by the body of an answer with status 200.
+
+        The client hears of it within a 200 as well: only that makes Claude Code ask again without a stream, which may
+        be what its server can do (version 2.1.330).
+        """
+        if not (self._streamed and self._known.upstream_call.is_passthrough and isinstance(error, UpstreamError)):
+            return False
+        return error.status == 200 and error.body is None
 
     def _error_event(self, error: Exception) -> bytes:
         known = self._known

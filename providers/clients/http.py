@@ -199,7 +199,9 @@ class UpstreamStream:
                 raise timed_out(self._target, "the answer took longer than allowed") from error
             raise timed_out(self._target, "the upstream fell silent") from error
         except _TRANSPORT_ERRORS as error:
-            raise from_transport(error, self._target) from error
+            failure = from_transport(error, self._target)
+            failure.status = self.status
+            raise failure from error
         if data is None:
             self._ended = True
         elif self._recording is not None:

@@ -78,6 +78,16 @@ class FallbackTests(PassthroughCase):
             response = await gateway.send(body(stream=streamed))
         return response, [request.url.host for request in gateway.upstream.requests]
 
+    async def test_a_200_that_breaks_everywhere_is_heard_of_within_a_200(self) -> None:
+        cut = httpx.ReadError("cut")
+        for replies in ([Reply([]), Reply([])], [Reply([cut]), Reply([cut])]):
+            response, hosts = await self.ask(*replies, streamed=True)
+            self.assertEqual(hosts, ["one.test", "two.test"])
+            self.assertEqual(response.status_code, 200)
+            self.assertTrue(response.text.startswith("event: error\ndata: {"), response.text)
+            response, _hosts = await self.ask(*replies, streamed=False)
+            self.assertEqual(response.status_code, 502)
+
     async def test_the_next_server_is_asked_by_status_alone(self) -> None:
         for streamed in (False, True):
             for status in (401, 402, 403, 408, 429, 500, 502, 503, 504, 529):
