@@ -41,6 +41,17 @@ class Arguments:
         return "".join(self._raw)
 
     @property
+    def text(self) -> str:
+        """The arguments as JSON, as they came: neither completed nor repaired."""
+        return self.raw if self._object is None else json.dumps(self._object, ensure_ascii=False)
+
+    @property
+    def is_call(self) -> bool:
+        """Whether there is a call: what followed another call's arguments is one only if it is whole and not empty."""
+        scanner = self._scanner
+        return not self._is_leftover or bool(scanner and scanner.is_complete and scanner.emitted)
+
+    @property
     def is_started(self) -> bool:
         return self._object is not None or self._is_opaque or self._scanner is not None
 
@@ -96,7 +107,7 @@ class Arguments:
         if self._is_taken:
             return self.take() + self._end_of_taken(is_truncated=is_truncated, allowed_keys=allowed_keys)
         scanner = self._scanner
-        if self._is_leftover and not (scanner and scanner.is_complete and scanner.emitted):
+        if not self.is_call:
             return None
         if scanner is not None and scanner.is_complete:
             text = "".join(scanner.emitted) or "{}"
