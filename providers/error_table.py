@@ -184,6 +184,15 @@ def _refusal(names: str) -> re.Pattern[str]:
 
 FEATURES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("stream_options", re.compile(r"stream_options|include_usage")),
+    # DashScope: "This model only support stream mode, please enable the stream parameter to access the model", and
+    # "parameter.enable_thinking must be set to false for non-streaming calls". Others: "Stream must be set to true".
+    (
+        "stream_only",
+        re.compile(
+            r"only supports? (?:the )?stream|non-?stream(?:ing)? (?:calls?|requests?|mode|output|responses?)"
+            r"|(?:not|n't) support non-?stream|\bstream\b.{0,20}(?:must|should) be (?:set to )?true"
+        ),
+    ),
     (
         "max_tokens_field",
         re.compile(

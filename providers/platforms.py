@@ -119,6 +119,9 @@ DASHSCOPE_RULES = (
     # A format for the answer is refused while a model thinks.
     _rule(r"qwq|qvq|-thinking|deepseek-r1|kimi-k2\.7", thinking=False, json_schema=False),
     _rule(r"coder|deepseek|glm|tongyi|qwq|qwen3\.7-max", vision=False),
+    # Without a stream these refuse or answer nothing ("Qwen-Omni", "Text generation FAQ", read 2026-11); of the open
+    # Qwen3 models those that think unless they are told not to.
+    _rule(r"qwq|qvq|omni|^qwen3-\d+(\.\d+)?b(?!.*instruct)", stream_only=True),
     # The models for which explicit caching is documented ("Context cache", read 2026-10). Snapshots of them are not.
     _rule(
         r"^(qwen3(\.\d+)?-(max|plus|flash)|qwen-(plus|flash)|qwen3-(coder|vl)-(plus|flash)|deepseek-v3\.2"

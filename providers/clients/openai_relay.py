@@ -1,7 +1,8 @@
 """Chat Completions clients on Chat Completions upstreams: relayed, not translated twice.
 
 The client's own bytes go upstream and the upstream's come back. What changes is the model's name, both ways, and the
-usage that a stream is asked for: the books need it, a client that did not ask for it does not see it.
+usage that a stream is asked for: the books need it, a client that did not ask for it does not see it. A client that
+asks for no stream gets the platform's own completion, not one put together by us, except where a platform only streams.
 """
 
 import asyncio
@@ -11,10 +12,11 @@ from providers import wire_json
 from providers.clients.base import Answer, UpstreamCall
 from providers.clients.http import UpstreamStream, post
 from providers.clients.openai import request_headers
-from providers.clients.openai_relay_answer import RelayedMessage, RelayedStream
+from providers.clients.openai_relay_answer import RelayedStream
+from providers.clients.openai_relay_message import RelayedMessage
 from providers.clients.repair import Refusals, leave_out, repair
 from providers.errors import UpstreamError, classify
-from providers.json_patch import Patch, apply
+from providers.json_patch import DROP, Patch, apply
 from providers.presets import endpoint
 from providers.target import Secret, Target
 from providers.translation.validation import InvalidRequest
@@ -34,25 +36,29 @@ class OpenAIRelay:
         loop = asyncio.get_running_loop()
         now = loop.time()
         deadline = now + target.timeouts.total_s
-        # Without a stream the first byte comes with the last.
-        before = now + target.timeouts.first_event_s if call.streamed else deadline
         names = (target.provider_name, target.model_id)
-        body = _upstream_body(target, call)
-        dropped = leave_out(body, self._refusals.of(*names))
-        content = wire_json.encode(body) if dropped else _content(call, body)
+        refused = self._refusals.of(*names)
+        streamed = call.streamed or target.dialect.stream_only or "stream_only" in refused
+        body = _upstream_body(target, call, streamed=streamed)
+        dropped = leave_out(body, refused)
         repaired: list[tuple[str, int | None]] = []
         while True:
             try:
-                answer = await self._ask(target, secret, call, content, before, deadline)
+                # Without a stream the first byte comes with the last.
+                before = now + target.timeouts.first_event_s if body.get("stream") is True else deadline
+                answer = await self._ask(target, secret, call, body, before, deadline)
                 break
             except UpstreamError as error:
                 feature = repair(body, error) if len(repaired) < _MAX_REPAIRS else ""
                 if not feature:
                     raise
+                if feature == "stream_only":
+                    _ask_for_stream(body, target)
+                    leave_out(body, refused)
                 repaired.append((feature, error.feature_limit))
-                content = wire_json.encode(body)
         for feature, limit in repaired:
-            dropped.append(feature)
+            if feature != "stream_only":  # of which the client sees nothing
+                dropped.append(feature)
             if feature != "room":
                 self._refusals.add(*names, feature, limit)
         answer.dropped_fields = dropped
@@ -63,14 +69,15 @@ class OpenAIRelay:
         target: Target,
         secret: Secret | None,
         call: UpstreamCall,
-        content: bytes,
+        body: dict[str, Any],
         before: float,
         deadline: float,
     ) -> RelayedStream | RelayedMessage:
         url = endpoint(target.base_url, "openai", "/chat/completions")
         headers = request_headers(target, secret)
-        if not call.streamed:
+        if body.get("stream") is not True:
             headers["accept"] = "application/json"
+        content = _content(call, body)
         stream = await post(target, url, headers, content, before=before, deadline=deadline, recording=call.recording)
         try:
             if stream.status != 200:
@@ -84,18 +91,25 @@ class OpenAIRelay:
         return answer
 
 
-def _upstream_body(target: Target, call: UpstreamCall) -> dict[str, Any]:
+def _upstream_body(target: Target, call: UpstreamCall, *, streamed: bool) -> dict[str, Any]:
     """Return the client's body as the target gets it; nested values are shared and must not be changed."""
     body = {**call.client_body, "model": target.model_id}
-    if call.streamed and target.dialect.stream_options:
+    if streamed:
+        _ask_for_stream(body, target)
+    return body
+
+
+def _ask_for_stream(body: dict[str, Any], target: Target) -> None:
+    body["stream"] = True
+    if target.dialect.stream_options:
         options = body.get("stream_options")
         body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-    return body
 
 
 def _content(call: UpstreamCall, body: dict[str, Any]) -> bytes:
     """Return `body` in the client's own bytes: a platform's prompt cache depends on them."""
     patch = Patch((name, value) for name, value in body.items() if call.client_body.get(name) is not value)
+    patch.update((name, DROP) for name in call.client_body if name not in body)
     try:
         return apply(call.raw, patch)
     except ValueError as error:

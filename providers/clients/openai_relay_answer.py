@@ -1,6 +1,5 @@
 """Answers of Chat Completions upstreams on their way to a client of the same format, as received."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,7 +9,6 @@ from providers.clients.base import NotChanged, UpstreamCall
 from providers.clients.http import UpstreamStream
 from providers.clients.openai import request_id_of
 from providers.errors import ErrorKind, UpstreamError, classify_payload
-from providers.json_patch import Patch, apply
 from providers.target import Target
 from providers.translation.response import error_of, to_chunks
 from providers.translation.stop import error_for, meaning_of
@@ -22,17 +20,17 @@ _EVENT_END = re.compile(rb"\r?\n\r?\n")
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
 # Once the answer has begun, only chunks that may hold one of these are decoded.
 _WATCHED = re.compile(rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"error"|"base_resp"|\[DONE\]')
-_SPEECH = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call", "audio")
+_SPEECH = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call", "audio", "images")
 _STOP_REASONS = {"length": "max_tokens", "filtered": "refusal"}
 # After the finish_reason only usage and [DONE] are due; a server that keeps them back must not hold up the end.
-_AFTER_FINISH_S = 5.0
+AFTER_FINISH_S = 5.0
 # What a chunk weighs on the wire besides its text, for an estimate where no usage came.
 _CHUNK_OVERHEAD_BYTES = 170
-_BYTES_PER_TOKEN = 4
-_MAX_BYTES = 64 * 1024 * 1024
+BYTES_PER_TOKEN = 4
+MAX_BYTES = 64 * 1024 * 1024
 
 
-class _RelayedAnswer(NotChanged):
+class RelayedAnswer(NotChanged):
     """What both forms of an answer have. See `providers.clients.base.Answer`."""
 
     def __init__(self, stream: UpstreamStream, target: Target, call: UpstreamCall, secret: str) -> None:
@@ -84,7 +82,7 @@ class _RelayedAnswer(NotChanged):
         body = bytearray(begin)
         while (data := await self._stream.read(before=before)) is not None:
             body += data
-            if len(body) > _MAX_BYTES:
+            if len(body) > MAX_BYTES:
                 raise self._bad_response("the answer is larger than 64 MiB")
         return bytes(body)
 
@@ -128,6 +126,11 @@ class _RelayedAnswer(NotChanged):
         is_call = finish in ("tool_calls", "function_call")
         self.stop_reason = _STOP_REASONS.get(meaning, "tool_use" if is_call else "end_turn")
 
+    def _error_of_chunk(self, chunk: dict[str, Any]) -> UpstreamError | None:
+        """Return the error that a chunk is, if it is one."""
+        payload = error_of(chunk)
+        return None if payload is None else self._error_in(payload)
+
     def _bad_response(self, message: str) -> UpstreamError:
         return UpstreamError(
             ErrorKind.BAD_RESPONSE, message, status=self.status, provider=self._target.provider_name,
@@ -144,41 +147,7 @@ class _RelayedAnswer(NotChanged):
         return error
 
 
-class RelayedMessage(_RelayedAnswer):
-    """The answer to a client that asked for no stream."""
-
-    _body = b""
-
-    async def start(self, before: float) -> None:
-        """Read the whole answer. Raises `UpstreamError` where it is no completion."""
-        body = await self._whole(before)
-        self._ended = True
-        completion = self._completion(body)
-        self._answer_tokens = max(1, len(body) // _BYTES_PER_TOKEN)
-        self._take(completion, "message")
-        if self.upstream_model and self.upstream_model != self._call.requested_model:
-            body = apply(body, Patch(model=self._call.requested_model))
-        self._body = body
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body: there is no stream to a client that asked for none."""
-        await asyncio.sleep(0)
-        yield self._body
-
-    def tail(self) -> bytes:
-        """Return nothing: the body is whole."""
-        return b""
-
-    def interrupted(self) -> bytes:
-        """Return nothing: a body cannot be interrupted, it has been read."""
-        return b""
-
-    async def message(self) -> bytes:
-        """Return the body, as received but for the model's name."""
-        return self._body
-
-
-class RelayedStream(_RelayedAnswer):
+class RelayedStream(RelayedAnswer):
     """The answer to a client that asked for a stream: whole events, as received but for the model's name."""
 
     def __init__(self, stream: UpstreamStream, target: Target, call: UpstreamCall, secret: str) -> None:
@@ -232,7 +201,7 @@ class RelayedStream(_RelayedAnswer):
             raise self._failure
         has_finished = self._unfinished <= 0
         try:
-            data = await self._stream.read(within_s=_AFTER_FINISH_S if has_finished else None, before=before)
+            data = await self._stream.read(within_s=AFTER_FINISH_S if has_finished else None, before=before)
         except UpstreamError:
             if not has_finished:
                 raise
@@ -241,7 +210,7 @@ class RelayedStream(_RelayedAnswer):
             return self._end()
         searched = max(len(self._pending) - 3, 0)
         self._pending += data
-        if len(self._pending) > _MAX_BYTES:
+        if len(self._pending) > MAX_BYTES:
             raise self._bad_response("an event is larger than 64 MiB")
         lf, crlf = self._pending.rfind(b"\n\n", searched), self._pending.rfind(b"\r\n\r\n", searched)
         end = max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
@@ -282,9 +251,9 @@ class RelayedStream(_RelayedAnswer):
 
     def _chunk(self, chunk: dict[str, Any], event: bytes) -> bytes:
         """Return what the client gets of an event. Raises `UpstreamError` where the event is one."""
-        payload = error_of(chunk)
-        if payload is not None:
-            raise self._error_in(payload)
+        error = self._error_of_chunk(chunk)
+        if error is not None:
+            raise error
         self._is_generating = True
         self._take(chunk, "delta")
         self._learn_model(chunk, event)
@@ -303,7 +272,7 @@ class RelayedStream(_RelayedAnswer):
     def _count(self, block: bytes) -> None:
         chunks = block.count(b"data:")
         text_bytes = len(block) - chunks * _CHUNK_OVERHEAD_BYTES
-        self._answer_tokens += max(text_bytes // _BYTES_PER_TOKEN, chunks)
+        self._answer_tokens += max(text_bytes // BYTES_PER_TOKEN, chunks)
 
     def _learn_model(self, chunk: dict[str, Any], event: bytes) -> None:
         """Note how the upstream writes the model's name; inside a JSON string the same bytes cannot occur."""

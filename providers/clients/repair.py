@@ -98,6 +98,12 @@ def _rename(old: str, new: str) -> Repair:
     return change
 
 
+def _stream(body: Body, _limit: int | None) -> bool:
+    is_changed = body.get("stream") is not True
+    body["stream"] = True
+    return is_changed
+
+
 def _clamp_max_tokens(body: Body, limit: int | None) -> bool:
     limit = limit or _DEFAULT_MAX_TOKENS
     changed = False
@@ -201,6 +207,7 @@ def _without_reasoning(message: Body) -> Body | None:
 # By the names of error_table.FEATURES. "tools" and "vision" have no repair: an agent without tools is no use.
 _REPAIRS: dict[str, Repair] = {
     "stream_options": _drop("stream_options"),
+    "stream_only": _stream,
     "max_tokens_field": _rename("max_tokens", "max_completion_tokens"),
     "max_completion_tokens_field": _rename("max_completion_tokens", "max_tokens"),
     "max_tokens": _clamp_max_tokens,

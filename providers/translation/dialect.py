@@ -14,6 +14,7 @@ class Dialect:
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     stream_options: bool = True
+    stream_only: bool = False  # asked without a stream it refuses: the stream is put together for the client
     sampling: bool = True  # temperature and top_p are accepted
     top_k: bool = False
     stop: bool = True

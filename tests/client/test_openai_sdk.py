@@ -17,6 +17,7 @@ pytestmark = pytest.mark.server
 
 OPENAI, ANTHROPIC = "up/main", "nat/claude-sonnet-4-6"
 TARGETS = (OPENAI, ANTHROPIC)
+STREAM_ONLY = "up/streamer"  # a model that refuses to answer without a stream
 READ: Any = {
     "type": "function",
     "function": {
@@ -45,7 +46,7 @@ def upstream() -> Iterator[ScriptedUpstream]:
 
 @pytest.fixture(scope="module")
 def gateway(upstream: ScriptedUpstream) -> Iterator[GatewayProcess]:
-    config = configuration(upstream.base_url, models=("main",))
+    config = configuration(upstream.base_url, models=("main", "streamer"))
     native = {**config["providers"][0], "name": "nat", "kind": "anthropic_compatible", "wire_format": "anthropic"}
     native["models"] = [{**native["models"][0], "id": "claude-sonnet-4-6"}]
     native["base_url"] = upstream.base_url.removesuffix("/v1")
@@ -62,7 +63,13 @@ def client(gateway: GatewayProcess, upstream: ScriptedUpstream) -> Iterator[open
 
 
 def script(upstream: ScriptedUpstream, *turns: Turn) -> None:
+    def streamed(request: Received) -> Answer:
+        if not request.body.get("stream"):
+            return error(400, "This model only support stream mode, please enable the stream parameter.")
+        return turns[0].openai(request)
+
     upstream.script("main", *(turn.openai for turn in turns))
+    upstream.script("streamer", streamed)
     upstream.script("claude-sonnet-4-6", *(turn.anthropic for turn in turns))
 
 
@@ -89,16 +96,16 @@ def plain(completion: Any) -> dict[str, Any]:
 
 
 def everyway(client: openai.OpenAI, **request: Any) -> dict[str, Any]:
-    """Ask both targets, whole and streamed; return the completion, which must be the same all four times."""
+    """Ask all targets, whole and streamed; return the completion, which must be the same each time."""
     answers = []
-    for model in TARGETS:
+    for model in (OPENAI, STREAM_ONLY, ANTHROPIC):
         whole = client.chat.completions.create(model=model, **request)
         with client.chat.completions.stream(model=model, stream_options={"include_usage": True}, **request) as events:
             streamed = events.get_final_completion()
         assert whole.model == streamed.model == model
         assert whole._request_id is not None
         answers += [plain(whole), plain(streamed)]
-    assert answers[1:] == answers[:1] * 3
+    assert answers[1:] == answers[:1] * 5
     return answers[0]
 
 

@@ -140,6 +140,18 @@ class TestOpenAITarget(GatewayCase):
         assert chunks_of(response)[-1] == "[DONE]"
         assert await Attempt.objects.acount() == 2
 
+    async def test_a_stream_that_breaks_behind_a_whole_answer_leads_on(self) -> None:
+        replies = (Reply(text_stream("Half a")[:2]), Reply(text_stream("Whole")))
+        async with self.gateway(*replies) as gateway:
+            response = await gateway.send(chat(), CHAT)
+            models = [body["model"] for body in gateway.upstream.bodies]
+        assert models == ["a", "b"]
+        answer = response.json()
+        assert (response.status_code, answer["model"]) == (200, "anything")
+        assert answer["choices"][0]["message"]["content"] == "Whole"
+        record = await CallRecord.objects.aget()
+        assert (record.status, record.input_tokens, record.output_tokens) == ("ok", 10, 3)
+
     async def test_a_cut_stream_ends_with_an_error_and_no_done(self) -> None:
         async with self.gateway(Reply(text_stream()[:2])) as gateway:
             response = await gateway.send(chat(stream=True), CHAT)
