@@ -21,6 +21,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from providers.clients.base import Recording
 from providers.clients.encoding import decoded, decoder_of
+from providers.clients.kept_connection import Connector, sending
 from providers.errors import ErrorKind, UpstreamError, one_line
 from providers.network import GuardedResolver, PrivateAddress, is_private_url
 from providers.target import Target
@@ -66,7 +67,7 @@ def make_transport(
 
 def _session(verify: ssl.SSLContext, *, allow_private: bool) -> aiohttp.ClientSession:
     """Return a session of the running loop. The transport asks for it at its first call, once."""
-    connector = aiohttp.TCPConnector(
+    connector = Connector(
         ssl=verify,
         limit=_MAX_CONNECTIONS,
         keepalive_timeout=_KEEPALIVE_S,
@@ -267,7 +268,7 @@ async def post(
             "POST", _parsed(url), headers={**_HEADERS, **headers}, content=content, extensions={"timeout": timeouts}
         )
         async with asyncio.timeout_at(min(before, deadline)):
-            response = await client.send(request, stream=True)
+            response = await _send(client, request)
     except _TRANSPORT_ERRORS as error:
         if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
             raise timed_out(target, "no answer came in time") from error
@@ -285,6 +286,18 @@ async def post(
             status=response.status_code,
             provider=target.provider_name,
         ) from error
+
+
+async def _send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    """Return the answer; a request that a kept connection was closed under is sent once more, on a fresh one."""
+    with sending() as first:
+        try:
+            return await client.send(request, stream=True)
+        except _TRANSPORT_ERRORS as error:
+            if not first.lost_race(_chain(error)):
+                raise
+    with sending(needs_fresh=True):
+        return await client.send(request, stream=True)
 
 
 async def fetch(
