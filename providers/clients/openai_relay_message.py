@@ -32,8 +32,11 @@ class RelayedMessage(RelayedAnswer):
         content_type = self._stream.headers.get("content-type", "").lower()
         is_stream = "event-stream" in content_type or _SSE_LINE.match(head) is not None
         if is_stream and not head.startswith(b"{"):
-            completion = await self._gathered(first, before)
-            body = wire_json.encode(completion)
+            try:
+                completion = await self._gathered(first, before)
+                body = wire_json.encode(completion)
+            except RecursionError as error:
+                raise self._bad_response("the answer is nested too deeply") from error
         else:
             body = await self._whole(before, first)
             completion = self._completion(body)

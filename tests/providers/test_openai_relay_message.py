@@ -40,6 +40,16 @@ STREAM_ONLY = json_reply(
     },
     400,
 )
+
+
+def nested(depth: int) -> Any:
+    """Return an object within an object, and so on."""
+    value: Any = 1
+    for _ in range(depth):
+        value = {"x": value}
+    return value
+
+
 TRUNCATED = sse(FIRST, HELLO, done=False)
 
 
@@ -106,6 +116,7 @@ def test_several_choices_are_waited_for() -> None:
         (Reply([b": hello\n\n"]), K.BAD_RESPONSE, "the answer is empty"),
         (Reply([]), K.BAD_RESPONSE, "the answer is empty"),
         (Reply([b"data: {broken\n\n"] * 3), K.BAD_RESPONSE, "three events in a row are no JSON"),
+        (Reply(sse(FIRST, chunk({"x": nested(900)}), STOP)), K.BAD_RESPONSE, "the answer is nested too deeply"),
         (Reply(sse(FIRST, HELLO, {"error": {"message": "busy", "code": 503}})), K.OVERLOADED, "busy"),
         (Reply(sse(FIRST, chunk(finish="error"))), K.OVERLOADED, "the upstream broke the answer off: error"),
     ],
