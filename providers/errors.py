@@ -103,9 +103,10 @@ class UpstreamError(Exception):
     def is_relayed(self) -> bool:
         """Say whether the client gets the upstream's own answer.
 
-        The vendor's 401 and 403 mostly concern the gateway's account, and would make the client ask its user to log in.
+        The vendor's 401 and 403 mostly concern the gateway's account, and would make the client ask its user to log in;
+        a 402 would make the user look for a bill.
         """
-        return self.body is not None and (self.relays_auth or self.status not in (401, 403))
+        return self.body is not None and (self.relays_auth or self.status not in (401, 402, 403))
 
     @property
     def may_fall_back(self) -> bool:

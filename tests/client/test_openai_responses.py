@@ -10,7 +10,7 @@ from openai.types.responses import Response
 
 from tests.fakes.answers import Answer, Received, cut, error
 from tests.fakes.gateway_process import KEY, GatewayProcess, configuration
-from tests.fakes.turns import Turn, anthropic_error
+from tests.fakes.turns import SIGNATURE, Turn, anthropic_error
 from tests.fakes.upstream import ScriptedUpstream
 
 pytestmark = pytest.mark.server
@@ -162,7 +162,9 @@ def test_a_turn_of_codex(model: str, client: openai.OpenAI, upstream: ScriptedUp
     assert last.output_text == "Done."
     sent = upstream.requests[-1].body
     if model == ANTHROPIC:
-        assert [block["type"] for block in sent["messages"][1]["content"]] == ["text", "tool_use", "tool_use"]
+        thought, *said = sent["messages"][1]["content"]
+        assert thought == {"type": "thinking", "thinking": "I must look.", "signature": SIGNATURE}
+        assert [block["type"] for block in said] == ["text", "tool_use", "tool_use"]
         assert [block["content"] for block in sent["messages"][2]["content"]] == ["tea", "applied"]
         assert sent["tools"][2]["type"] == "web_search_20250305"
         assert sent["thinking"]["type"] == "adaptive"

@@ -109,8 +109,9 @@ def test_an_anthropic_upstream_is_quoted_verbatim_except_about_our_own_account()
     )
     response = errors.response(relayed, "req_1")
     assert (response.status_code, response.content) == (400, body)
-    denied = UpstreamError(ErrorKind.AUTH, "invalid x-api-key", status=401, body=body)
-    assert errors.response(denied, "req_1").status_code == 502
+    for kind, status in ((ErrorKind.AUTH, 401), (ErrorKind.INSUFFICIENT_FUNDS, 402), (ErrorKind.PERMISSION, 403)):
+        of_our_account = UpstreamError(kind, "invalid x-api-key", status=status, body=body)
+        assert errors.response(of_our_account, "req_1").status_code == 502
 
 
 def test_an_upstreams_error_object_is_the_data_of_the_event() -> None:
