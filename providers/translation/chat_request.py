@@ -191,7 +191,8 @@ def _add_thinking(form: MessagesForm, document: dict[str, Any]) -> None:
     if not isinstance(effort, str) or effort not in _EFFORTS:
         form.needs_relay(f"reasoning_effort: expected none or one of {', '.join(_EFFORTS)}")
         return
-    form.body["thinking"] = {"type": "adaptive"}
+    # Whether a model shows its thinking unasked depends on the model (Messages API reference, read 2026-08).
+    form.body["thinking"] = {"type": "adaptive", "display": "summarized"}
     form.body.setdefault("output_config", {})["effort"] = _EFFORTS[effort]
 
 

@@ -17,6 +17,7 @@ PDF = base64.b64encode(b"%PDF-1.4 ").decode()
 USER = {"role": "user", "content": "hi"}
 ASKED = {"role": "user", "content": [{"type": "text", "text": "hi"}]}
 EMPTY_SCHEMA = {"type": "object", "properties": {}}
+SHOWN_THINKING = {"type": "adaptive", "display": "summarized"}
 
 
 def messages_of(*messages: Any) -> list[dict[str, Any]]:
@@ -202,8 +203,8 @@ FIELDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     ({"response_format": {"type": "text"}}, {}),
     ({"reasoning_effort": "none"}, {"thinking": {"type": "disabled"}}),
-    ({"reasoning_effort": "minimal"}, {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}),
-    ({"reasoning_effort": "xhigh"}, {"thinking": {"type": "adaptive"}, "output_config": {"effort": "xhigh"}}),
+    ({"reasoning_effort": "minimal"}, {"thinking": SHOWN_THINKING, "output_config": {"effort": "low"}}),
+    ({"reasoning_effort": "xhigh"}, {"thinking": SHOWN_THINKING, "output_config": {"effort": "xhigh"}}),
     ({"user": "u"}, {"metadata": {"user_id": "u"}}),
     ({"user": "u", "safety_identifier": "s"}, {"metadata": {"user_id": "s"}}),
     ({"service_tier": "auto"}, {"service_tier": "auto"}),
