@@ -1,4 +1,4 @@
-"""Identifiers of calls."""
+"""Identifiers of calls and requests."""
 
 import secrets
 import time
@@ -11,3 +11,8 @@ def new_call_id() -> uuid.UUID:
     random = secrets.randbits(74)
     value = (milliseconds & (2**48 - 1)) << 80 | 7 << 76 | (random >> 62) << 64 | 0b10 << 62 | (random & (2**62 - 1))
     return uuid.UUID(int=value)
+
+
+def new_request_id() -> str:
+    """Return the id by which a client and our log name a request that is no call."""
+    return f"req_{new_call_id().hex}"

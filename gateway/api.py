@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 
 from accounts import ledger_thread
 from accounts.errors import LedgerUnavailable
+from accounts.ids import new_request_id
 from gateway import errors, front_ends, model_list, openapi, pipeline, token_count
 from gateway.incoming import headers_of
 
@@ -100,7 +101,7 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 def failed(request: HttpRequest, error: Any) -> HttpResponse:
     """Answer any exception in the caller's wire format; one that has no answer of its own is logged."""
     assert isinstance(request, ASGIRequest)
-    request_id = getattr(request, "request_id", "req_none")
+    request_id = getattr(request, "request_id", "") or new_request_id()
     if errors.api_error(error).status == 500 and not isinstance(error, errors.ApiError):
         errors.logger.error("unexpected error", exc_info=error)
     return errors.response(error, request_id, front_ends.wire_format_of(request.path, headers_of(request)))

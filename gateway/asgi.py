@@ -25,6 +25,7 @@ from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpRe
 from django.urls import set_urlconf
 
 from accounts import ledger_thread
+from accounts.ids import new_request_id
 from gateway import capture, errors, front_ends, pipeline
 from gateway.incoming import header_map
 from providers.clients import http
@@ -63,7 +64,7 @@ class ApiHandler(ASGIHandler):
         except ClientGone:
             return
         except errors.RequestTooLarge as error:
-            await _send_plain(send, errors.response(error, "req_none", _wire_format(scope)))
+            await _send_plain(send, errors.response(error, new_request_id(), _wire_format(scope)))
             return
         request = ASGIRequest(scope, BytesIO(data))
         request._body = data
@@ -150,7 +151,7 @@ def _unknown(request: ASGIRequest, status: int) -> HttpResponse:
         error = errors.ApiError(405, "invalid_request_error", f"{request.method} is not allowed on {request.path}.")
     else:
         error = errors.ApiError(404, "not_found_error", f"There is nothing at {request.path}.")
-    return errors.response(error, "req_none", _wire_format(request.scope))
+    return errors.response(error, new_request_id(), _wire_format(request.scope))
 
 
 def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:

@@ -20,14 +20,23 @@ _FINAL = {"x-should-retry": "false"}
 
 
 class ApiError(Exception):
-    """An error of the gateway itself, with the answer it gets."""
+    """An error of the gateway itself, with the answer it gets. `code` is for OpenAI's clients, where one fits."""
 
-    def __init__(self, status: int, error_type: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        error_type: str,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        code: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.error_type = error_type
         self.message = message
         self.headers = dict(headers or {})
+        self.code = code
 
 
 class RequestTooLarge(ApiError):
@@ -112,7 +121,7 @@ def _overflow(error: UpstreamError, message: str) -> str:
 def body(error: ApiError, request_id: str, wire_format: str = "anthropic") -> dict[str, Any]:
     """Return the error object in the client's wire format."""
     if wire_format != "anthropic":
-        return error_object(error.error_type, error.message)
+        return error_object(error.error_type, error.message, code=error.code)
     return {
         "type": "error",
         "error": {"type": error.error_type, "message": error.message},

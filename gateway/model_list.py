@@ -7,7 +7,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 
 from accounts.ledger_items import Admitted
-from gateway.errors import ApiError
+from gateway.errors import ApiError, id_headers
 from gateway.front_ends import wire_format_of
 from gateway.incoming import headers_of
 from providers import wire_json
@@ -55,7 +55,7 @@ def listing(request: ASGIRequest, caller: Admitted) -> HttpResponse:
     entries = _entries(caller)
     if _is_openai(request):
         whole = {"object": "list", "data": [_openai_entry(entry) for entry in entries]}
-        return HttpResponse(wire_json.encode(whole), content_type="application/json")
+        return _answer(request, caller, whole)
     ids = [entry["id"] for entry in entries]
     after, before = request.GET.get("after_id"), request.GET.get("before_id")
     if after in ids:
@@ -71,13 +71,17 @@ def listing(request: ASGIRequest, caller: Admitted) -> HttpResponse:
         "first_id": page[0]["id"] if page else None,
         "last_id": page[-1]["id"] if page else None,
     }
-    return HttpResponse(wire_json.encode(body), content_type="application/json")
+    return _answer(request, caller, body)
 
 
 def one(request: ASGIRequest, caller: Admitted, model_id: str) -> HttpResponse:
     """Return one entry. Raises `ApiError` 404."""
     for entry in _entries(caller):
         if entry["id"] == model_id:
-            answer = _openai_entry(entry) if _is_openai(request) else entry
-            return HttpResponse(wire_json.encode(answer), content_type="application/json")
-    raise ApiError(404, "not_found_error", f"There is no model {model_id} for this key.")
+            return _answer(request, caller, _openai_entry(entry) if _is_openai(request) else entry)
+    raise ApiError(404, "not_found_error", f"There is no model {model_id} for this key.", code="model_not_found")
+
+
+def _answer(request: ASGIRequest, caller: Admitted, body: dict[str, Any]) -> HttpResponse:
+    headers = id_headers(f"req_{caller.call_id.hex}", wire_format_of(request.path, headers_of(request)))
+    return HttpResponse(wire_json.encode(body), content_type="application/json", headers=headers)

@@ -60,7 +60,9 @@ _calibrated_at: dict[str, float] = {}
 async def identify(request: ASGIRequest) -> Admitted:
     """Return the caller of a request that books nothing. Raises `KeyInvalid`, `LedgerUnavailable`."""
     digests = tuple(digest(secret) for secret in credentials(headers_of(request)))
-    return await ledger_thread.current().admit(Admission(new_call_id(), digests, books=False))
+    call_id = new_call_id()
+    request.request_id = f"req_{call_id.hex}"  # type: ignore[attr-defined]
+    return await ledger_thread.current().admit(Admission(call_id, digests, books=False))
 
 
 async def answer(request: ASGIRequest, front_end: FrontEnd) -> HttpResponseBase:

@@ -19,9 +19,13 @@ _TOO_LONG = re.compile(r"prompt is too long|exceed context limit", re.IGNORECASE
 _PARAM = re.compile(r"([a-z_]+(?:\[\d+\]|\.[a-z_]+)*): ")
 
 
-def error_object(error_type: str, message: str) -> dict[str, Any]:
-    """Return `{"error": {"message", "type", "param", "code"}}` for an error of the Messages API."""
-    kind, code = _NAMES.get(error_type, ("server_error", error_type))
+def error_object(error_type: str, message: str, *, code: str | None = None) -> dict[str, Any]:
+    """Return `{"error": {"message", "type", "param", "code"}}` for an error of the Messages API.
+
+    `code` replaces the one that goes with the type.
+    """
+    kind, usual_code = _NAMES.get(error_type, ("server_error", error_type))
+    code = code or usual_code
     param = None
     if error_type == "invalid_request_error":
         if _TOO_LONG.search(message):
