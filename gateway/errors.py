@@ -20,7 +20,7 @@ _FINAL = {"x-should-retry": "false"}
 
 
 class ApiError(Exception):
-    """An error of the gateway itself, with the answer it gets. `code` is for OpenAI's clients, where one fits."""
+    """An error of the gateway itself, with the answer it gets; `code` says to programs what the type does not."""
 
     def __init__(
         self,
@@ -37,6 +37,18 @@ class ApiError(Exception):
         self.message = message
         self.headers = dict(headers or {})
         self.code = code
+
+
+class ThreadUnsupported(ApiError):
+    """The client wants the server to keep its conversation, which two targets, or two accounts, do not share.
+
+    With this code the official SDK sends the whole conversation instead; were the field dropped, it would go on to
+    send new messages only (anthropic 2.12.0, `lib/threads`).
+    """
+
+    def __init__(self) -> None:
+        message = "thread: the gateway keeps no conversations. Send all messages, and no thread."
+        super().__init__(400, "invalid_request_error", message, code="thread_unsupported_request")
 
 
 class RequestTooLarge(ApiError):
@@ -122,11 +134,10 @@ def body(error: ApiError, request_id: str, wire_format: str = "anthropic") -> di
     """Return the error object in the client's wire format."""
     if wire_format != "anthropic":
         return error_object(error.error_type, error.message, code=error.code)
-    return {
-        "type": "error",
-        "error": {"type": error.error_type, "message": error.message},
-        "request_id": request_id,
-    }
+    fault: dict[str, Any] = {"type": error.error_type, "message": error.message}
+    if error.code is not None:
+        fault["details"] = {"error_code": error.code}
+    return {"type": "error", "error": fault, "request_id": request_id}
 
 
 def event(error: Exception, request_id: str) -> bytes:

@@ -170,6 +170,8 @@ class _Call:
             call = self._known.upstream_call
             # An answer to be written in another format must be understood.
             call.is_passthrough = decision.is_passthrough and call.new_encoder is None
+            if call.body.get("thread") and not call.is_passthrough:
+                raise errors.ThreadUnsupported
             decision.candidates = [await self._priced(target) for target in decision.candidates]
         except asyncio.CancelledError:
             self._settle_soon()

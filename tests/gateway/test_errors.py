@@ -71,6 +71,14 @@ def test_openai_clients_get_their_own_shape() -> None:
     }
 
 
+def test_a_code_is_where_each_client_looks_for_it() -> None:
+    error = errors.ThreadUnsupported()
+    fault = errors.body(error, "req_1")["error"]
+    assert (fault["type"], fault["details"]) == ("invalid_request_error", {"error_code": "thread_unsupported_request"})
+    assert errors.body(error, "req_1", "openai")["error"]["code"] == "thread_unsupported_request"
+    assert "details" not in errors.body(errors.ApiError(404, "not_found_error", "none"), "req_1")["error"]
+
+
 def test_retry_after_is_passed_on() -> None:
     limited = errors.response(UpstreamError(ErrorKind.RATE_LIMITED, "slow down", retry_after_s=6.6), "req_1")
     assert limited.headers["retry-after"] == "7"

@@ -109,6 +109,13 @@ class FallbackTests(PassthroughCase):
                     assert asked == ["one.test"], (status, streamed)
                     assert (response.status_code, response.json()) == (status, error)
 
+    async def test_a_thread_is_the_servers_to_keep(self) -> None:
+        thread = {"type": "continue", "previous_message_id": "msg_1"}
+        async with self.gateway(good(True)) as gateway:
+            response = await gateway.send(body(stream=True, thread=thread))
+        assert response.status_code == 200
+        assert json.loads(gateway.upstream.requests[0].content)["thread"] == thread
+
     async def test_the_next_server_is_asked_when_one_gives_no_answer(self) -> None:
         await Provider.objects.filter(name="one").aupdate(first_event_timeout_s=0.1, total_timeout_s=0.2)
         for streamed in (False, True):
