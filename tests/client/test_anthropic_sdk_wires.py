@@ -38,7 +38,6 @@ READ: Any = {
 CALLS = (("call_a", "Read", {"path": "a.txt"}), ("call_b", "Read", {"path": "日本語"}))
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(16)).decode()
 QUESTION: Any = [{"role": "user", "content": "Go."}]
-THINK: Any = {"type": "adaptive"}
 LONG = "A sentence of many words, in pieces. " * 40
 
 

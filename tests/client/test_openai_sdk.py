@@ -8,15 +8,14 @@ import openai
 import pydantic
 import pytest
 
+from tests.client.two_wires import ANTHROPIC, OPENAI, TARGETS, TwoWires, two_wires
 from tests.fakes.answers import Answer, Received, cut, error
-from tests.fakes.gateway_process import KEY, GatewayProcess, configuration
+from tests.fakes.gateway_process import KEY, GatewayProcess
 from tests.fakes.turns import Turn, anthropic_error
 from tests.fakes.upstream import ScriptedUpstream
 
 pytestmark = pytest.mark.server
 
-OPENAI, ANTHROPIC = "up/main", "nat/claude-sonnet-4-6"
-TARGETS = (OPENAI, ANTHROPIC)
 STREAM_ONLY = "up/streamer"  # a model that refuses to answer without a stream
 READ: Any = {
     "type": "function",
@@ -39,20 +38,19 @@ class Person(pydantic.BaseModel):
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream() as upstream:
-        yield upstream
+def wires() -> Iterator[TwoWires]:
+    with two_wires(models=("main", "streamer")) as wires:
+        yield wires
 
 
 @pytest.fixture(scope="module")
-def gateway(upstream: ScriptedUpstream) -> Iterator[GatewayProcess]:
-    config = configuration(upstream.base_url, models=("main", "streamer"))
-    native = {**config["providers"][0], "name": "nat", "kind": "anthropic_compatible", "wire_format": "anthropic"}
-    native["models"] = [{**native["models"][0], "id": "claude-sonnet-4-6"}]
-    native["base_url"] = upstream.base_url.removesuffix("/v1")
-    config["providers"].append(native)
-    with GatewayProcess(config) as gateway:
-        yield gateway
+def upstream(wires: TwoWires) -> ScriptedUpstream:
+    return wires.upstream
+
+
+@pytest.fixture(scope="module")
+def gateway(wires: TwoWires) -> GatewayProcess:
+    return wires.gateway
 
 
 @pytest.fixture

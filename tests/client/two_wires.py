@@ -1,6 +1,6 @@
 """One gateway with two targets that are the same model: behind Chat Completions, and behind Anthropic Messages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,10 +33,10 @@ class TwoWires:
 
 
 @contextmanager
-def two_wires(**settings: Any) -> Iterator[TwoWires]:
-    """Run the gateway with both targets; `settings` are those of `configuration`."""
+def two_wires(models: Sequence[str] = ("main",), **settings: Any) -> Iterator[TwoWires]:
+    """Run the gateway with both targets and the other `models` beside the first; `settings` are those of `configuration`."""
     with ScriptedUpstream() as upstream:
-        config = configuration(upstream.base_url, models=("main",), **settings)
+        config = configuration(upstream.base_url, models=models, **settings)
         config["providers"][0]["flags"] = {"reasoning_replay": "reasoning_content"}
         native = {**config["providers"][0], "name": "nat", "kind": "anthropic_compatible", "wire_format": "anthropic"}
         native["models"] = [{**native["models"][0], "id": "claude-sonnet-4-6"}]
