@@ -31,6 +31,8 @@ class NativeDialect:
     native_metadata: bool = True
     native_cache_control: bool = False
     native_image_urls: bool = True
+    # Blocks of documents and search results; elsewhere they are refused, or dropped without a word, and go as text.
+    native_documents: bool = False
     native_tool_search: bool = False  # defer_loading, tool_reference, eager_input_streaming
     # Thinking blocks without a signature in the history: Anthropic's API answers 400, most others wrote them.
     native_unsigned_thinking: bool = True
@@ -50,6 +52,7 @@ ANTHROPIC = NativeDialect(
     native_betas=True,
     native_effort=True,
     native_cache_control=True,
+    native_documents=True,
     native_tool_search=True,
     native_unsigned_thinking=False,
     native_billing_header=True,
@@ -64,7 +67,11 @@ ROWS: Mapping[str, NativeDialect] = {
     "openai_compatible": NativeDialect(),
     "dashscope": NativeDialect(native_cache_control=True),
     "openrouter": NativeDialect(
-        native_thinking="as_sent", native_betas=True, native_effort=True, native_cache_control=True
+        native_thinking="as_sent",
+        native_betas=True,
+        native_effort=True,
+        native_cache_control=True,
+        native_documents=True,
     ),
     # Its reference names neither thinking nor metadata, and its validation is strict.
     "siliconflow": NativeDialect(native_thinking="none", native_metadata=False),
@@ -73,7 +80,7 @@ ROWS: Mapping[str, NativeDialect] = {
     "lmstudio": NativeDialect(native_image_urls=False),
     "llamacpp": NativeDialect(native_count_tokens=True),
     "deepseek": NativeDialect(native_effort=True),
-    "kimi": NativeDialect(native_cache_control=True),
+    "kimi": NativeDialect(native_cache_control=True, native_image_urls=False),
     "zhipu": NativeDialect(native_cache_control=True),
     "minimax": NativeDialect(native_thinking="as_sent", native_cache_control=True),
 }

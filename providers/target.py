@@ -80,6 +80,13 @@ class Target:
         return self.capabilities is None or capability in self.capabilities
 
     @property
+    def takes_documents(self) -> bool:
+        """Say whether PDF files go out as they are; else their text does."""
+        if self.wire_format == "anthropic":
+            return self.native.native_documents and (self.native.is_anthropic or self.can("pdf"))
+        return self.dialect.pdf
+
+    @property
     def name(self) -> str:
         """`provider/model`, as configuration files and clients write it."""
         return f"{self.provider_name}/{self.model_id}"

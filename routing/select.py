@@ -135,8 +135,7 @@ def select(
     decision = Decision(policy.name if policy else "", route.name, meaning.reason, [], is_passthrough=passes)
 
     def size_for(target: Target) -> int:
-        takes_files = target.wire_format == "anthropic" or target.dialect.pdf
-        return prompt_tokens if takes_files else prompt_tokens - pdf_tokens // _TEXT_SHARE
+        return prompt_tokens if target.takes_documents else prompt_tokens - pdf_tokens // _TEXT_SHARE
 
     name_allowed = not allowed or any(fnmatchcase(requested, pattern) for pattern in allowed)
     too_small: list[Target] = []

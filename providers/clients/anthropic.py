@@ -8,6 +8,7 @@ not take is left out of the body alone (native_body.py).
 import asyncio
 
 from providers import wire_json
+from providers.clients import attachments
 from providers.clients.anthropic_headers import (
     forwarded_query,
     relayed_headers,
@@ -17,10 +18,11 @@ from providers.clients.anthropic_headers import (
 from providers.clients.base import Answer, UpstreamCall
 from providers.clients.http import UpstreamStream, post
 from providers.clients.native_answers import NativeMessage, NativeStream, is_event_stream
-from providers.clients.native_body import content_for, dropped_fields
+from providers.clients.native_body import NativeBody, body_for
 from providers.errors import UpstreamError, classify
 from providers.presets import endpoint
 from providers.target import Secret, Target
+from providers.translation.attachments import Attachments
 
 # A body above this is changed off the event loop: a megabyte takes 10 ms.
 _CHANGED_IN_THREAD_BYTES = 256 * 1024
@@ -45,20 +47,21 @@ class AnthropicClient:
 
     async def open(self, target: Target, secret: Secret | None, call: UpstreamCall) -> Answer:
         """Ask `target` in the client's own words; see `providers.clients.base.Client`. Raises `UpstreamError`."""
-        content = await _content(target, call)
+        prepared = await attachments.prepare(call, target)
+        call = prepared.counted_in(call)
+        body = await _body(target, call, prepared.attachments)
         now = asyncio.get_running_loop().time()
         deadline = now + target.timeouts.total_s
         # Without a stream the first byte comes with the last.
         before = now + target.timeouts.first_event_s if call.streamed else deadline
-        stream = await _post(target, secret, call, "/messages", content, before=before, deadline=deadline)
+        stream = await _post(target, secret, call, "/messages", body.content, before=before, deadline=deadline)
         answer: NativeStream | NativeMessage | None = None
         try:
             if stream.status != 200:
                 raise await _error_of(stream, target, secret, call)
             is_stream = call.streamed and (is_event_stream(stream.headers) or not call.is_passthrough)
             answer = (NativeStream if is_stream else NativeMessage)(stream, target, call)
-            if content is not call.raw:
-                answer.dropped_fields = dropped_fields(target, call.body)
+            answer.dropped_fields = body.dropped_fields
             await answer.start(before)
         except BaseException:
             await (answer or stream).aclose()
@@ -72,10 +75,12 @@ async def count_tokens(target: Target, secret: Secret | None, call: UpstreamCall
     Some servers answer 200 to every path (LM Studio 0.4), so only a whole number counts.
     """
     try:
-        content = await _content(target, call)
         before = asyncio.get_running_loop().time() + _COUNT_WITHIN_S
+        async with asyncio.timeout_at(before):
+            prepared = await attachments.prepare(call, target)
+        content = (await _body(target, call, prepared.attachments)).content
         stream = await _post(target, secret, call, "/messages/count_tokens", content, before=before, deadline=before)
-    except (UpstreamError, ValueError):
+    except (UpstreamError, ValueError, TimeoutError):
         return None
     try:
         body = await stream.read_error() if stream.status == 200 else b""
@@ -88,10 +93,10 @@ async def count_tokens(target: Target, secret: Secret | None, call: UpstreamCall
     return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
 
 
-async def _content(target: Target, call: UpstreamCall) -> bytes:
+async def _body(target: Target, call: UpstreamCall, files: Attachments) -> NativeBody:
     if len(call.raw) < _CHANGED_IN_THREAD_BYTES:
-        return content_for(target, call)
-    return await asyncio.to_thread(content_for, target, call)
+        return body_for(target, call, files)
+    return await asyncio.to_thread(body_for, target, call, files)
 
 
 async def _post(

@@ -13,7 +13,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -76,14 +76,22 @@ class Prepared:
     attachments: Attachments = UNPREPARED
     surplus_tokens: int = 0
 
+    def counted_in(self, call: UpstreamCall) -> UpstreamCall:
+        """Return the call with an estimate of what goes out."""
+        if not self.surplus_tokens:
+            return call
+        return replace(call, input_tokens_estimate=max(1, call.input_tokens_estimate + self.surplus_tokens))
+
 
 _NOTHING = Prepared()
 
 
 async def prepare(call: UpstreamCall, target: Target) -> Prepared:
     """Return what `target` takes in place of the call's files. Never raises for a bad file; waits `PATIENCE_S`."""
+    if target.wire_format == "anthropic" and target.native.is_anthropic:
+        return _NOTHING
     # The walk takes microseconds; looking for the words in the raw body first takes longer.
-    takes_text, takes_images = not target.dialect.pdf, target.can("vision")
+    takes_text, takes_images = not target.takes_documents, target.can("vision")
     loop = asyncio.get_running_loop()
     limits = images.ImageLimits.of(target.dialect)
     extracts: dict[str, asyncio.Future[Extract]] = {}

@@ -5,14 +5,17 @@ arrive, and prompt caches depend on the bytes (Claude Code LLM gateway protocol,
 name of the model, thinking blocks that the upstream would refuse, and what the target's `NativeDialect` says.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from providers import wire_json
 from providers.clients.base import UpstreamCall
+from providers.clients.native_blocks import BlockChanges
 from providers.clients.native_history import history_patch, loses_thinking
 from providers.json_patch import DROP, KEEP, Patch, Several, apply
 from providers.native_dialect import NativeDialect
 from providers.target import Target
+from providers.translation.attachments import UNPREPARED, Attachments
 from providers.translation.native_request import NativeOptions, to_native
 from providers.translation.request import InvalidRequest
 from providers.translation.validation import whole_number
@@ -47,17 +50,27 @@ _MIN_BUDGET_TOKENS = 1024
 _CLEAR_THINKING = "clear_thinking_"
 
 
-def content_for(target: Target, call: UpstreamCall) -> bytes:
-    """Return the bytes that `target` gets for `call`. Raises `InvalidRequest` for one nested too deeply."""
+@dataclass(frozen=True, slots=True)
+class NativeBody:
+    """What a target gets for a call, and what it does not get of it: fields at the top, and parts of blocks."""
+
+    content: bytes
+    dropped_fields: list[str]
+
+
+def body_for(target: Target, call: UpstreamCall, attachments: Attachments = UNPREPARED) -> NativeBody:
+    """Return what `target` gets for `call`. Raises `InvalidRequest` for a body nested too deeply."""
     body, raw = call.body, call.raw
     if call.new_encoder is not None:
         body = to_native(body, _native_options(target))
         raw = wire_json.encode(body)
-    patch = patch_for(target, body)
+    block_changes = BlockChanges(target, attachments)
+    patch = _patch_for(target, body, block_changes)
     if not patch:
-        return raw
+        return NativeBody(raw, [])
+    dropped = [name for name, change in patch.items() if change is DROP]
     try:
-        return apply(raw, patch)
+        return NativeBody(apply(raw, patch), dropped + block_changes.dropped)
     except ValueError as error:
         raise InvalidRequest(f"The request body cannot be read: {error}") from error
 
@@ -66,17 +79,12 @@ def _native_options(target: Target) -> NativeOptions:
     return NativeOptions(target.model_id, target.max_output_tokens, target.capabilities, target.dialect.sampling)
 
 
-def dropped_fields(target: Target, body: dict[str, Any]) -> list[str]:
-    """Return the fields at the top of `body` that `target` does not get."""
-    return [name for name, change in patch_for(target, body).items() if change is DROP]
-
-
-def patch_for(target: Target, body: dict[str, Any]) -> Patch:
+def _patch_for(target: Target, body: dict[str, Any], block_changes: BlockChanges) -> Patch:
     """Return what must change of `body` for `target`; empty where the client's bytes go as they are."""
     patch, dialect = Patch(), target.native
     if body.get("model") != target.model_id:
         patch["model"] = target.model_id
-    messages, strips_thinking = history_patch(body["messages"], dialect)
+    messages, strips_thinking = history_patch(body["messages"], dialect, block_changes)
     if messages:
         patch["messages"] = messages
     if not dialect.is_anthropic:

@@ -1,32 +1,30 @@
 """What must change of the messages before a Messages endpoint takes them.
 
 Thinking blocks that our translator signed, or that have no signature, are a 400 at Anthropic's API; mid-conversation
-system messages, tool references and images by URL are one at others (see `NativeDialect`).
+system messages are one at others (see `NativeDialect`).
 """
 
 from collections.abc import Callable
 from typing import Any
 
+from providers.clients.native_blocks import BlockChanges
 from providers.json_patch import DROP, KEEP, Patch, Several
 from providers.native_dialect import NativeDialect
 from providers.translation import server_blocks
 from providers.translation.signature import is_ours
 
 Message = dict[str, Any]
-# None: the block stays as it is.
-BlockChange = Any
 
 
-def history_patch(messages: list[Message], dialect: NativeDialect) -> tuple[Patch, bool]:
+def history_patch(messages: list[Message], dialect: NativeDialect, block_changes: BlockChanges) -> tuple[Patch, bool]:
     """Return the changes of the list of messages, and whether thinking blocks are taken out."""
     patch = Patch()
     strips_thinking = False
-    change_of = _BlockChanges(dialect)
     for position, message in enumerate(messages):
         change = Patch()
         content = message.get("content")
         if isinstance(content, list):
-            blocks = _blocks_patch(content, change_of)
+            blocks = block_changes.of(content)
             if message.get("role") == "assistant":
                 foreign = [at for at, block in enumerate(content) if _is_foreign_thinking(block, dialect)]
                 blocks.update((at, DROP) for at in foreign)
@@ -77,42 +75,6 @@ def _is_foreign_thinking(block: Any, dialect: NativeDialect) -> bool:
     if not isinstance(signature, str) or not signature:
         return not dialect.native_unsigned_thinking
     return is_ours(signature)
-
-
-class _BlockChanges:
-    """What a dialect makes of one content block, also inside tool results."""
-
-    def __init__(self, dialect: NativeDialect) -> None:
-        self._dialect = dialect
-        # Nothing of a block can be wrong for Anthropic's own API: its messages need not be looked through.
-        self.is_idle = dialect.native_cache_control and dialect.native_image_urls and dialect.native_tool_search
-
-    def __call__(self, block: Any) -> BlockChange:
-        if not isinstance(block, dict):
-            return None
-        kind, dialect = block.get("type"), self._dialect
-        if kind == "tool_reference" and not dialect.native_tool_search:
-            return {"type": "text", "text": f"Tool available: {block.get('tool_name', '')}"}
-        if kind == "image" and not dialect.native_image_urls:
-            source = block.get("source")
-            if isinstance(source, dict) and source.get("type") == "url":
-                return {"type": "text", "text": f"[image not shown, it is at {source.get('url', '')}]"}
-        change = Patch()
-        if not dialect.native_cache_control and "cache_control" in block:
-            change["cache_control"] = DROP
-        inner = block.get("content")
-        if kind == "tool_result" and isinstance(inner, list) and (blocks := _blocks_patch(inner, self)):
-            change["content"] = blocks
-        return change or None
-
-
-def _blocks_patch(blocks: list[Any], change_of: _BlockChanges) -> Patch:
-    patch = Patch()
-    if not change_of.is_idle:
-        for position, block in enumerate(blocks):
-            if (change := change_of(block)) is not None:
-                patch[position] = change
-    return patch
 
 
 def _fold_system(messages: list[Message], patch: Patch) -> None:

@@ -50,8 +50,7 @@ class OpenAIClient:
         Raises `UpstreamError`, and `InvalidRequest` where the client's request contradicts itself.
         """
         prepared = await attachments.prepare(call, target)
-        if prepared.surplus_tokens:
-            call = replace(call, input_tokens_estimate=max(1, call.input_tokens_estimate + prepared.surplus_tokens))
+        call = prepared.counted_in(call)
         options = _request_options(target, call, prepared.attachments)
         request = to_chat_request(call.body, options)
         if request.local_text is not None:

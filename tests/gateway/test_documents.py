@@ -5,11 +5,12 @@ from typing import Any
 
 from accounts.models import CallRecord
 from gateway import pipeline
-from providers.models import Model
+from providers.models import Model, Provider
 from tests.fakes.pdfs import text_pdf
 from tests.fakes.transport import Reply, text_stream
 from tests.gateway.case import GatewayCase, body
 from tests.gateway.test_pipeline import error
+from tests.gateway.test_recorded_requests import native_reply
 from tests.translation.conversations import PNG, assistant, image, result, text, use, user
 
 PDF = {
@@ -85,6 +86,25 @@ class DocumentTests(GatewayCase):
             response = await gateway.send(request([user(book)]))
         assert response.status_code == 400
         assert "prompt is too long" in response.json()["error"]["message"]
+
+    async def test_a_messages_endpoint_of_another_vendor_is_told_what_it_takes_no_file_of(self) -> None:
+        await Provider.objects.filter(name="nat").aupdate(kind="dashscope", wire_format="anthropic")
+        await Model.objects.filter(model_id="n").aupdate(capabilities=["tools", "thinking"], context_window=2900)
+        later = [*READING, assistant("Both are fine."), user("Thanks.")]
+        async with self.gateway(native_reply) as gateway:
+            for messages in (READING, later):
+                response = await gateway.send(body(model="native", messages=messages, stream=True))
+                assert (response.status_code, response.text.count("Yes.")) == (200, 1)
+            first, second = (gateway.sent(number)["messages"] for number in (0, 1))
+        results = [block["content"] for block in first[-1]["content"]]
+        assert results == [
+            [text("PDF file read: q3.pdf"), text(EXTRACT)],
+            [text("[image omitted: model has no vision]")],
+        ]
+        assert second[: len(first)] == first
+        assert [sorted(call.dropped_fields) async for call in CallRecord.objects.all()] == [
+            ["block:document:layout", "block:image"]
+        ] * 2
 
     async def test_a_broken_file_fails_no_call(self) -> None:
         broken = {"type": "document", "title": "q3.pdf", "source": {**PDF["source"], "data": "JVBERi0xLjQK"}}  # type: ignore[dict-item]

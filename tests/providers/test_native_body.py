@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from providers.clients.base import UpstreamCall
-from providers.clients.native_body import content_for, dropped_fields
+from providers.clients.native_body import body_for
 from providers.native_dialect import ANTHROPIC, ROWS, NativeDialect, native_dialect_for
 from providers.presets import PRESETS
 from providers.target import Target, Timeouts
@@ -66,7 +66,7 @@ RESULT = user([{"type": "tool_result", "tool_use_id": "toolu_1", "content": "don
 
 
 def sent(kind: str, body: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(content_for(target(kind, **fields), call(body)))
+    document: dict[str, Any] = json.loads(body_for(target(kind, **fields), call(body)).content)
     return document
 
 
@@ -109,12 +109,12 @@ def test_every_kind_has_a_row() -> None:
 )  # fmt: skip
 def test_anthropic_gets_the_very_bytes(raw: bytes) -> None:
     before = hashlib.sha256(raw).hexdigest()
-    assert hashlib.sha256(content_for(target(), call(raw))).hexdigest() == before
+    assert hashlib.sha256(body_for(target(), call(raw)).content).hexdigest() == before
 
 
 def test_a_mapped_model_is_the_only_change() -> None:
     raw = b'{"tools":[{"model":"x"}], "metadata":{"model":"m"}, "model" : "m", "n":12345678901234567890123, "messages":[{"role":"user","content":"\\"model\\":\\"m\\" \\u4e16"}]}'
-    assert content_for(target(model_id="real"), call(raw)) == raw.replace(b'"model" : "m"', b'"model" : "real"')
+    assert body_for(target(model_id="real"), call(raw)).content == raw.replace(b'"model" : "m"', b'"model" : "real"')
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_stripping_touches_no_other_byte() -> None:
         '{"model":"m" ,"big":12345678901234567890123,"messages":[ {"role":"user","content":"\\u4e16"}, '
         '{"role" : "assistant","content":[' + block + ' {"type":"text","text":"a\\/b"} ]}]}'
     ).encode()
-    assert content_for(target(), call(raw)) == raw.replace(block.encode(), b"")
+    assert body_for(target(), call(raw)).content == raw.replace(block.encode(), b"")
 
 
 def test_a_message_of_stripped_thinking_alone_goes_wholly() -> None:
@@ -193,7 +193,7 @@ def test_a_strict_platform_gets_the_documented_api_alone() -> None:
     assert found["messages"] == [
         user([text("do it", **MARK), text("<system-reminder>\nenvironment\n</system-reminder>")])
     ]
-    assert set(dropped_fields(target("dashscope"), call(CLAUDE_CODE).body)) == {
+    assert set(body_for(target("dashscope"), call(CLAUDE_CODE)).dropped_fields) == {
         "context_management",
         "safeguards",
         "output_config",
@@ -260,7 +260,7 @@ def test_ollama_gets_no_image_by_url_and_reads_tool_references() -> None:
         "content": [{"type": "tool_reference", "tool_name": "WebFetch"}, url],
     }
     blocks = sent("ollama", {"messages": [user([url, data, result])]})["messages"][0]["content"]
-    assert blocks[0] == text("[image not shown, it is at https://x.test/a.png]")
+    assert blocks[0] == text("[image not attached, the platform fetches none: https://x.test/a.png]")
     assert blocks[1] == data
     assert blocks[2]["content"] == [text("Tool available: WebFetch"), blocks[0]]
     assert sent("dashscope", {"messages": [user([url])]})["messages"][0]["content"] == [url]
@@ -322,7 +322,7 @@ def test_a_body_nested_too_deeply_to_change_is_the_clients_fault() -> None:
     asked = call({})
     asked.raw = b'{"model":"m","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     with pytest.raises(InvalidRequest):
-        content_for(target(model_id="other"), asked)
+        body_for(target(model_id="other"), asked)
 
 
 def test_searches_of_the_gateway_become_text() -> None:

@@ -1,18 +1,20 @@
 """What goes up to and comes back from a Messages endpoint besides the body: credentials, errors, counts."""
 
 import asyncio
+import base64
 import json
 from dataclasses import replace
 
 import pytest
 
 from providers.clients import anthropic as anthropic_client
-from providers.clients.base import Answer
+from providers.clients.base import Answer, UpstreamCall
 from providers.clients.http import close_shared_client, open_shared_client
 from providers.errors import ErrorKind as K
 from providers.errors import UpstreamError
 from providers.native_dialect import ROWS
 from providers.target import Timeouts
+from tests.fakes.pdfs import text_pdf
 from tests.fakes.transport import Reply, ScriptedTransport, events, json_reply
 from tests.providers.test_anthropic_client import (
     BLOCK,
@@ -27,6 +29,7 @@ from tests.providers.test_anthropic_client import (
     whole,
 )
 
+TEXT_ONLY = replace(TARGET, native=ROWS["llamacpp"])
 OWN = {"authorization": "Bearer sk-ant-own-credential", "x-api-key": "sk-ant-other-own"}
 
 
@@ -122,6 +125,52 @@ def test_a_count_is_a_whole_number_in_time_or_none(
 
     assert asyncio.run(scenario()) == expected
     assert str(transport.requests[0].url) == "https://relay.example/v1/messages/count_tokens?beta=true"
+
+
+def reading(*pages: str) -> UpstreamCall:
+    data = base64.b64encode(text_pdf(*pages)).decode()
+    source = {"type": "base64", "media_type": "application/pdf", "data": data}
+    content = [{"type": "document", "source": source}]
+    return call(raw=json.dumps({"model": "native", "messages": [{"role": "user", "content": content}]}).encode())
+
+
+def count_of(asked: UpstreamCall, transport: ScriptedTransport) -> int | None:
+    async def scenario() -> int | None:
+        await open_shared_client(transport)
+        try:
+            return await anthropic_client.count_tokens(TEXT_ONLY, SECRET, asked)
+        finally:
+            await close_shared_client()
+
+    return asyncio.run(scenario())
+
+
+def test_what_is_counted_is_what_would_go_out() -> None:
+    counting = ScriptedTransport(json_reply({"input_tokens": 12}))
+    assert count_of(reading("counted"), counting) == 12
+    _, answering = run(Reply(STREAM), whole, asked=reading("counted"), target=TEXT_ONLY)
+    assert counting.bodies == answering.bodies
+    [block] = counting.bodies[0]["messages"][0]["content"]
+    assert block == {"type": "text", "text": '<document pages="1">\n[page 1]\ncounted\n</document>'}
+
+
+def test_a_count_does_not_wait_for_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anthropic_client, "_COUNT_WITHIN_S", 0.001)
+    transport = ScriptedTransport(json_reply({"input_tokens": 12}))
+    assert count_of(reading("read by nobody before"), transport) is None
+    assert transport.requests == []
+
+
+def test_the_estimate_of_an_answer_without_usage_counts_the_text_of_a_file() -> None:
+    async def estimate(answer: Answer) -> int:
+        assert answer.dropped_fields == (["block:document:layout"] if answer.usage.input_tokens > 3 else [])
+        return answer.usage.input_tokens
+
+    silent = events(START | {"message": {**START["message"], "usage": {}}}, BLOCK)
+    asked = replace(reading("many words " * 6000), input_tokens_estimate=3)
+    taken, _ = run(Reply([*silent]), estimate, asked=asked)
+    read, _ = run(Reply([*silent]), estimate, asked=asked, target=TEXT_ONLY)
+    assert (taken, read > 10_000) == (3, True)
 
 
 def test_what_is_passed_through_counts_from_its_first_byte() -> None:

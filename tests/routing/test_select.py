@@ -259,15 +259,16 @@ def test_a_pdf_weighs_less_where_only_its_text_is_sent() -> None:
         reader={"context_window": 1000},
         taker={"context_window": 1000, "dialect": Dialect(pdf=True)},
         native={"context_window": 1000, "wire_format": "anthropic"},
+        told={"context_window": 1000, "wire_format": "anthropic", "native": ROWS["dashscope"]},
     )
     decision = select(view, route, "x", prompt_tokens=1500, pdf_tokens=1200)
-    assert names(decision) == ["t/reader"]
+    assert names(decision) == ["t/reader", "t/told"]
     assert decision.skipped == [
         (name, "prompt of about 1500 tokens exceeds its window") for name in ("t/taker", "t/native")
     ]
     decision = select(view, route, "x", prompt_tokens=1800, pdf_tokens=600)
     assert ("t/reader", "prompt of about 1500 tokens exceeds its window") not in decision.skipped
-    assert names(decision) == ["t/reader", "t/taker", "t/native"]
+    assert names(decision) == ["t/reader", "t/taker", "t/native", "t/told"]
     with pytest.raises(PromptTooLong):
         select(view, route, "x", prompt_tokens=4000, pdf_tokens=1200)
 
