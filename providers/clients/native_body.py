@@ -76,7 +76,14 @@ def body_for(target: Target, call: UpstreamCall, attachments: Attachments = UNPR
 
 
 def _native_options(target: Target) -> NativeOptions:
-    return NativeOptions(target.model_id, target.max_output_tokens, target.capabilities, target.dialect.sampling)
+    native = target.native
+    return NativeOptions(
+        model_id=target.model_id,
+        max_output_tokens=target.max_output_tokens,
+        capabilities=target.capabilities,
+        takes_sampling=target.dialect.sampling,
+        own_thinking="" if native.is_anthropic else native.native_thinking,
+    )
 
 
 def _patch_for(target: Target, body: dict[str, Any], block_changes: BlockChanges) -> Patch:
@@ -92,6 +99,8 @@ def _patch_for(target: Target, body: dict[str, Any], block_changes: BlockChanges
             _drop_betas(body, dialect, patch)
         _limit_output(target, body, patch)
         _change_thinking(target, body, patch)
+        if not dialect.native_betas:
+            _drop_idle_effort(body, patch)
         _change_system(body, dialect, patch)
         _change_tools(body, dialect, patch)
     if strips_thinking and loses_thinking(body["messages"], messages):
@@ -147,6 +156,13 @@ def _change_thinking(target: Target, body: dict[str, Any], patch: Patch) -> None
         patch["thinking"] = _thinking_within(budget, room)
     elif not target.native.native_betas and "display" in thinking:
         patch["thinking"] = Patch(display=DROP)
+
+
+def _drop_idle_effort(body: dict[str, Any], patch: Patch) -> None:
+    """Take out an effort beside thinking that is off: DeepSeek answers 400 to the two, and nobody heeds it."""
+    thinking = patch.get("thinking", body.get("thinking"))
+    if isinstance(thinking, dict) and thinking.get("type") == "disabled" and "output_config" in body:
+        patch["output_config"] = DROP  # all else of it went with the betas
 
 
 def _thinking_within(budget: int, room: int | None) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class NativeOptions:
     max_output_tokens: int | None = None
     capabilities: frozenset[str] | None = None  # None: unknown, nothing is withheld
     takes_sampling: bool = True
+    # How a platform with rules of its own is told to think (`NativeDialect.native_thinking`); "": by Anthropic's rules.
+    own_thinking: str = ""
 
 
 def to_native(body: dict[str, Any], options: NativeOptions) -> dict[str, Any]:
@@ -41,8 +43,10 @@ def to_native(body: dict[str, Any], options: NativeOptions) -> dict[str, Any]:
     native = {**body, "model": options.model_id, "messages": _messages(body["messages"])}
     wanted, limit = body.get("max_tokens"), options.max_output_tokens
     native["max_tokens"] = min(wanted or limit or DEFAULT_MAX_TOKENS, limit or wanted or DEFAULT_MAX_TOKENS)
-    _set_thinking(native, options, version)
-    _set_sampling(native, options, version)
+    thinks = _set_thinking(native, options, version)
+    if thinks:
+        _free_choice(native)
+    _set_sampling(native, options, version, thinks=thinks)
     _set_format(native, version)
     if version is not None:
         _set_cache_mark(native)
@@ -59,11 +63,15 @@ def _claude_version(model_id: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2] or 0)) if match else None
 
 
-def _set_thinking(native: dict[str, Any], options: NativeOptions, version: tuple[int, int] | None) -> None:
+def _set_thinking(native: dict[str, Any], options: NativeOptions, version: tuple[int, int] | None) -> bool:
+    """Say whether the model will think; ask for it as Anthropic's models take it."""
     thinking = native.get("thinking")
     if not isinstance(thinking, dict):
-        return
+        return False
     can_think = options.capabilities is None or "thinking" in options.capabilities
+    if options.own_thinking and version is None:
+        # The client's wish stays, "disabled" too, for models that think unless told not to: the dialect words it.
+        return can_think and options.own_thinking != "none" and thinking.get("type") != "disabled"
     config = dict(native.pop("output_config", None) or {})
     if thinking.get("type") != "adaptive" or not can_think:
         config.pop("effort", None)
@@ -77,9 +85,13 @@ def _set_thinking(native: dict[str, Any], options: NativeOptions, version: tuple
             native.pop("thinking")
     if config:
         native["output_config"] = config
+    return "thinking" in native
+
+
+def _free_choice(native: dict[str, Any]) -> None:
+    """Let the model choose: with thinking on a call cannot be forced."""
     choice = native.get("tool_choice")
-    if "thinking" in native and isinstance(choice, dict) and choice.get("type") in ("any", "tool"):
-        # With thinking on a call cannot be forced.
+    if isinstance(choice, dict) and choice.get("type") in ("any", "tool"):
         native["tool_choice"] = {key: value for key, value in choice.items() if key != "name"} | {"type": "auto"}
 
 
@@ -99,9 +111,11 @@ def _set_cache_mark(native: dict[str, Any]) -> None:
         last[-1] = {**last[-1], "cache_control": {"type": "ephemeral"}}
 
 
-def _set_sampling(native: dict[str, Any], options: NativeOptions, version: tuple[int, int] | None) -> None:
+def _set_sampling(
+    native: dict[str, Any], options: NativeOptions, version: tuple[int, int] | None, *, thinks: bool
+) -> None:
     refuses = not options.takes_sampling or (version is not None and version >= _NO_SAMPLING_SINCE)
-    if refuses or "thinking" in native:
+    if refuses or thinks:
         for name in ("temperature", "top_p", "top_k"):
             native.pop(name, None)
     elif native.get("temperature") is not None:
@@ -205,6 +219,7 @@ def _answered(blocks: list[Block], calls: dict[str, str]) -> list[Block]:
             results[block["tool_use_id"]] = {**block, "tool_use_id": calls[block["tool_use_id"]]}
         else:
             others.append({"type": "text", "text": f"Tool result ({block['tool_use_id']}): {_text_of(block)}"})
+            others += [part for part in _blocks(block.get("content")) if part.get("type") != "text"]
     made_up = {"type": "tool_result", "content": NO_RESULT}
     return [*(results.get(call) or {**made_up, "tool_use_id": own} for call, own in calls.items()), *others]
 
