@@ -80,6 +80,7 @@ ROWS: Mapping[str, NativeDialect] = {
     "lmstudio": NativeDialect(native_image_urls=False),
     "llamacpp": NativeDialect(native_count_tokens=True),
     "deepseek": NativeDialect(native_effort=True),
+    # Its models that see take images by base64 alone, on its other wire too.
     "kimi": NativeDialect(native_cache_control=True, native_image_urls=False),
     "zhipu": NativeDialect(native_cache_control=True),
     "minimax": NativeDialect(native_thinking="as_sent", native_cache_control=True),

@@ -65,7 +65,10 @@ def body_for(target: Target, call: UpstreamCall, attachments: Attachments = UNPR
         body = to_native(body, _native_options(target))
         raw = wire_json.encode(body)
     block_changes = BlockChanges(target, attachments)
-    patch = _patch_for(target, body, block_changes)
+    try:
+        patch = _patch_for(target, body, block_changes)
+    except RecursionError as error:
+        raise InvalidRequest("The request body cannot be read: nested too deeply") from error
     if not patch:
         return NativeBody(raw, [])
     dropped = [name for name, change in patch.items() if change is DROP]

@@ -323,6 +323,13 @@ def test_a_body_nested_too_deeply_to_change_is_the_clients_fault() -> None:
     asked.raw = b'{"model":"m","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     with pytest.raises(InvalidRequest):
         body_for(target(model_id="other"), asked)
+    blocks: list[Any] = []
+    for _ in range(480):
+        blocks = [{"type": "tool_result", "tool_use_id": "t", "content": blocks}]
+    asked = replace(call({}), body={"model": "m", "messages": [user(blocks)]})
+    with pytest.raises(InvalidRequest):
+        body_for(target("dashscope"), asked)
+    assert body_for(target(), asked).content == asked.raw
 
 
 def test_searches_of_the_gateway_become_text() -> None:
