@@ -15,6 +15,7 @@ from providers.clients.native_body import NativeBody, body_for
 from providers.native_dialect import ROWS, native_dialect_for
 from providers.presets import PRESETS, dialect_for
 from providers.target import Target, Timeouts
+from providers.translation.attachments import UNPREPARED
 from tests.fakes.pdfs import text_pdf
 from tests.fakes.recorded import messages_requests, recorded
 from tests.providers.test_images import SMALL, animation, encoded, noise
@@ -262,3 +263,42 @@ def test_a_target_takes_documents_by_its_row_and_its_model() -> None:
     for kind in ROWS:
         openai = replace(target(kind), wire_format="openai")
         assert openai.takes_documents is openai.dialect.pdf
+
+
+FILE_IMAGE = {"type": "image", "source": {"type": "file", "file_id": "file_3"}}
+ALL_BUT_PDF = frozenset({"tools", "vision", "thinking"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "asked", "expected"),
+    [
+        ({"capabilities": frozenset({"tools", "pdf"})}, image(PNG), text(BLIND)),
+        ({"capabilities": ALL_BUT_PDF}, pdf(), text(EXTRACT.format(""))),
+        ({"capabilities": ALL_BUT_PDF}, image(PNG), image(PNG)),
+        ({"native_image_urls": True}, FILE_PDF, FILE_PDF),
+        ({"native_betas": False}, FILE_PDF, text("[document file_1 not available]")),
+        ({"native_betas": False}, FILE_IMAGE, text("[image file file_3 not available]")),
+        ({"native_betas": False}, URL_PDF, URL_PDF),
+    ],
+)
+def test_one_lack_is_enough(fields: dict[str, Any], asked: dict[str, Any], expected: dict[str, Any]) -> None:
+    # Of the API this one lacks nothing else: all is decided by the one thing.
+    goes_to = target("openrouter", "anthropic/claude-opus-5", **fields)
+    assert sent(goes_to, asked)[0] == [expected]
+
+
+def test_a_format_that_one_of_anthropics_models_elsewhere_does_not_take_is_converted() -> None:
+    goes_to = target("openrouter", "anthropic/claude-opus-5")
+    [found], _dropped = sent(goes_to, image(encoded(SMALL, "BMP"), "image/bmp"))
+    assert found["source"]["media_type"] == "image/png"
+
+
+def test_anthropics_own_api_judges_itself() -> None:
+    asked = call(image(encoded(SMALL, "BMP"), "image/bmp"), pdf("JVBERi0xLjQK"), FILE_PDF, FILE_IMAGE, UPLOAD)
+    for capabilities in (None, frozenset({"tools"})):
+        goes_to = target("anthropic_compatible", capabilities=capabilities)
+        prepared = asyncio.run(attachments.prepare(asked, goes_to))
+        assert prepared.attachments is UNPREPARED
+        found = body_for(goes_to, asked, prepared.attachments)
+        assert found.content is asked.raw
+        assert found.dropped_fields == []
