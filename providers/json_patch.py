@@ -39,15 +39,65 @@ class Patch(dict[Any, Any]):
 
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_BEGINNING = re.compile(rb"[ \t\n\r]*\{[ \t\n\r]*")
+_COLON = rb"[ \t\n\r]*:[ \t\n\r]*"
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+# The name of a member may be written with these, and is not found then.
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 _scan = json.JSONDecoder(strict=False).raw_decode
 
 
 def apply(raw: bytes, patch: Patch) -> bytes:
     """Return the JSON object `raw` with the changes of `patch`. Raises `ValueError` for what is nested too deeply."""
+    quickly = _with_members(raw, patch)
+    if quickly is not None:
+        return quickly
     try:
         return _patched(raw.decode("utf-8", "surrogateescape"), patch).encode("utf-8", "surrogateescape")
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def _with_members(raw: bytes, patch: Patch) -> bytes | None:
+    """Return the object `raw` with texts replaced and members added; None where that takes a parser.
+
+    Most calls change no more than the name of the model. A body of 120 KB takes 0.1 ms this way, else more than 1 ms.
+    """
+    if _ESCAPED_LETTER.search(raw) is not None:
+        return None
+    for name, value in patch.items():
+        if not isinstance(name, str) or isinstance(value, (Part, Several, Patch)):
+            return None
+        changed = _with_text(raw, name, value) if wire_json.encode(name) in raw else _with_added(raw, name, value)
+        if changed is None:
+            return None
+        raw = changed
+    return raw
+
+
+def _with_text(raw: bytes, name: str, text: Any) -> bytes | None:
+    """Return `raw` with another text in its member `name`; None where that member is not sure to be the one."""
+    key = wire_json.encode(name)
+    # A quotation mark behind a backslash belongs to a text; no other can stand before a name that it does not open.
+    members = [found for found in re.finditer(re.escape(key) + _COLON, raw) if raw[found.start() - 1] != ord("\\")]
+    beginning = _BEGINNING.match(raw)
+    is_first = bool(members) and beginning is not None and members[0].start() == beginning.end()
+    value = _TEXT.match(raw, members[0].end()) if is_first or len(members) == 1 else None
+    if value is None or not isinstance(text, str):
+        return None
+    changed = raw[: value.start()] + wire_json.encode(text) + raw[value.end() :]
+    if is_first and len(members) == 1:
+        return changed
+    # Further in, the member may be another object's; behind it, one of the same name may be the one that counts.
+    return changed if wire_json.decode(changed).get(name) == text else None
+
+
+def _with_added(raw: bytes, name: str, value: Any) -> bytes | None:
+    """Return `raw` with a member that it does not have; None for an object without members."""
+    body = raw.rstrip()
+    if not body.endswith(b"}") or body[:-1].rstrip().endswith(b"{"):
+        return None
+    return body[:-1] + b"," + wire_json.encode(name) + b":" + wire_json.encode(value) + raw[len(body) - 1 :]
 
 
 def _patched(text: str, patch: Patch) -> str:

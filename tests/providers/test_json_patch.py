@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from providers.json_patch import DROP, KEEP, Patch, Several, apply
+from providers.json_patch import DROP, KEEP, Patch, Several, _with_members, apply
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,50 @@ from providers.json_patch import DROP, KEEP, Patch, Several, apply
 )  # fmt: skip
 def test_only_the_named_parts_change(raw: str, patch: Patch, expected: str) -> None:
     assert apply(raw.encode(), patch).decode() == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ('{"model":"a","z":[{"x":1}]}', '{"model":"b","z":[{"x":1}]}'),
+        (' {\n "model" : "a" , "z":1 } ', ' {\n "model" : "b" , "z":1 } '),
+        ('{"z":{"y":1},"model":"a"}', '{"z":{"y":1},"model":"b"}'),
+        ('{"model":"a\\\\\\"","z":1}', '{"model":"b","z":1}'),
+        # the same name elsewhere: in a schema, as a value, in the input of a call, in a text
+        ('{"model":"a","z":{"model":{"type":"string"},"enum":["model"]}}', '{"model":"b","z":{"model":{"type":"string"},"enum":["model"]}}'),
+        ('{"model":"a","z":{"model":"c"}}', '{"model":"b","z":{"model":"c"}}'),
+        ('{"z":"\\"model\\":\\"c\\" and \\"model","model":"a"}', '{"z":"\\"model\\":\\"c\\" and \\"model","model":"b"}'),
+        ('{"x\\"model":"c","model":"a"}', '{"x\\"model":"c","model":"b"}'),
+    ],
+)  # fmt: skip
+def test_the_name_of_the_model_is_changed_without_a_parser(raw: str, expected: str) -> None:
+    assert _with_members(raw.encode(), Patch(model="b")) == expected.encode()
+    assert apply(raw.encode(), Patch(model="b")).decode() == expected
+
+
+def test_a_member_is_added_without_a_parser() -> None:
+    patch = Patch(model="b", options={"x": True})
+    assert _with_members(b' {"model":"a" } ', patch) == b' {"model":"b" ,"options":{"x":true}} '
+    assert _with_members(b'{"model":"a","z":{"options":1}}', patch) is None
+    assert apply(b'{"model":"a","z":{"options":1}}', patch) == b'{"model":"b","z":{"options":1},"options":{"x":true}}'
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '{"z":{"model":"a"},"n":1}',  # another object's
+        '{"z":{"model":"c"},"model":"a"}',
+        '{"model":"c","z":1,"model":"a"}',  # twice: a server may take either
+        '{"model":"c","mod\\u0065l":"a"}',
+        '{"model":{"x":1},"model":"a"}',
+        '{"model":17}',
+        "{}",
+        " { } ",
+    ],
+)
+def test_what_takes_a_parser_is_left_to_it(raw: str) -> None:
+    assert _with_members(raw.encode(), Patch(model="b")) is None
+    assert json.loads(apply(raw.encode(), Patch(model="b")))["model"] == "b"
 
 
 def test_bytes_that_are_no_utf8_survive() -> None:

@@ -320,7 +320,7 @@ def test_flags_override_the_row() -> None:
 
 def test_a_body_nested_too_deeply_to_change_is_the_clients_fault() -> None:
     asked = call({})
-    asked.raw = b'{"model":"m","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    asked.raw = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b',"model":"m"}'
     with pytest.raises(InvalidRequest):
         body_for(target(model_id="other"), asked)
     blocks: list[Any] = []
