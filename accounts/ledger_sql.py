@@ -140,6 +140,22 @@ def _text(value: str) -> str:
     return value.replace("\x00", "") if "\x00" in value else value
 
 
+def _json(document: Any) -> str:
+    """Return `document` as JSON that PostgreSQL takes: clients and upstreams can put NUL into the names it holds."""
+    encoded = json.dumps(document, ensure_ascii=False)
+    return encoded if "\\u0000" not in encoded else json.dumps(_without_nul(document), ensure_ascii=False)
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, (list, tuple)):
+        return [_without_nul(item) for item in value]
+    if isinstance(value, dict):
+        return {_text(name): _without_nul(item) for name, item in value.items()}
+    return value
+
+
 def lock_running(ids: Collection[uuid.UUID]) -> list[RunningRow]:
     """Return and lock those of the calls `ids` that are still running."""
     found: list[RunningRow] = []
@@ -182,8 +198,8 @@ def close_calls(items: Sequence[tuple[Settlement, date]]) -> None:
                 item.route_name,
                 item.provider_name,
                 item.model_name,
-                json.dumps(item.decision, ensure_ascii=False),
-                json.dumps(item.dropped_fields),
+                _json(item.decision),
+                _json(item.dropped_fields),
                 item.http_status,
                 item.error_kind,
                 _text(item.error_message[:500]),

@@ -289,6 +289,22 @@ class Settling(TestCase):
             (1, "b", "ok", ""),
         ]
 
+    def test_no_nul_gets_into_the_columns_of_json(self) -> None:
+        # PostgreSQL refuses the whole settlement, and the call would go on running.
+        _key, secret = person()
+        settle(
+            admit(secret),
+            decision={"skipped": [{"target": "any/a\x00b", "reason": "not the name of a model"}], "notes": ["\\u0000"]},
+            dropped_fields=["spe\x00ed"],
+        )
+        record = CallRecord.objects.get()
+        assert record.status == "ok"
+        assert record.decision == {
+            "skipped": [{"target": "any/ab", "reason": "not the name of a model"}],
+            "notes": ["\\u0000"],
+        }
+        assert record.dropped_fields == ["speed"]
+
     def test_a_day_ends_at_midnight_of_the_business(self) -> None:
         _key, secret = person()
         view = snapshot(settings=SettingsSnapshot(business_time_zone=ZoneInfo("Asia/Shanghai")))
