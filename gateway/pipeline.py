@@ -355,7 +355,8 @@ class _Call:
             logger.warning("the end of the answer goes out before its settlement is committed")
         usage = settlement.usage
         # With searches the usage is that of several prompts, or of more than the client sent.
-        if status == "ok" and self._known.opened is not None and not (usage.is_estimated or usage.web_search_requests):
+        is_of_one_prompt = usage.requests == 1 and not usage.web_search_requests
+        if status == "ok" and self._known.opened is not None and is_of_one_prompt and not usage.is_estimated:
             self._calibrate(usage)
 
     def _settle_soon(self) -> None:

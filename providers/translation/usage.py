@@ -24,6 +24,7 @@ class Usage:
     web_search_requests: int = 0
     cost: Decimal | None = None
     is_estimated: bool = False
+    requests: int = 1  # to the model, that this is the sum of
 
     @property
     def prompt_tokens(self) -> int:
@@ -108,6 +109,7 @@ def add(first: Usage, second: Usage) -> Usage:
         web_search_requests=first.web_search_requests + second.web_search_requests,
         cost=first.cost + second.cost if first.cost is not None and second.cost is not None else None,
         is_estimated=first.is_estimated or second.is_estimated,
+        requests=first.requests + second.requests,
     )
 
 

@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 
 from accounts.models import Attempt, CallRecord, UsageDaily
 from accounts.verification import differences
+from gateway import pipeline
 from gateway.capture import read_stage
 from gateway.models import Capture
 from providers.models import Provider
@@ -203,6 +204,14 @@ class WebSearchTests(GatewayCase):
                 }
                 assert "server_tool_use" not in events[-2]["usage"]
                 assert "search failed" in gateway.sent(2)["messages"][-1]["content"]
+
+    async def test_the_token_estimate_learns_nothing_from_several_rounds(self) -> None:
+        pipeline._calibrated_at.clear()
+        await self.ask(search_call(), json_reply(WOLVES), Reply(text_stream("Wolves howl.")))
+        await self.ask(search_call(), Reply(failure=httpx.ConnectError("down")), Reply(text_stream("No idea.")))
+        assert not pipeline._calibrated_at
+        await self.ask(Reply(text_stream("Wolves howl.")))
+        assert list(pipeline._calibrated_at) == ["up/a"]
 
     async def test_a_bad_query_is_reported_to_the_model(self) -> None:
         for arguments, code in (
