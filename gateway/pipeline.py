@@ -10,6 +10,7 @@ settle  ledger: usage, cost, attempts; before the end of the answer goes out
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -208,18 +209,10 @@ class _Call:
 
     async def _select(self) -> Decision:
         call = self._known.upstream_call
-        near_a_window = True
-        decision: Decision | None = None
-        try:
+        with contextlib.suppress(PromptTooLong):
             decision = self._choose(call.input_tokens_estimate)
-            near_a_window = bool(decision.skipped) or any(
-                target.context_window and call.input_tokens_estimate > target.context_window / 2
-                for target in decision.candidates
-            )
-        except PromptTooLong:
-            pass
-        if decision is not None and not near_a_window:
-            return decision
+            if not decision.hangs_on_size:
+                return decision
         # The quick estimate is not good enough to refuse on.
         call.input_tokens_estimate = await estimate(self._known.received)
         pdf_tokens = await asyncio.to_thread(tokens.pdf_tokens, call.body)

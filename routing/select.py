@@ -14,6 +14,8 @@ ESTIMATE_MARGIN = 1.1
 # When no target has room, an estimate is no reason to refuse unless it is beyond doubt: the platform's own error has
 # the exact numbers, and makes clients compact just as well.
 BEYOND_DOUBT = 2.0
+# From this share of a window on, a quick estimate of the prompt is not good enough to choose by.
+_NEAR = 0.5
 # These cut the oldest messages off without a word.
 SILENT_TRUNCATION = frozenset({"ollama"})
 NO_CREDENTIAL = "the client sent no credential of its own, and none is stored"
@@ -53,6 +55,7 @@ class Decision:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     is_passthrough: bool = False  # the servers are tried by their status, and a success is relayed whatever it says
     last_resort: list[tuple[str, str]] = field(default_factory=list)  # asked after those that can do more, and why
+    hangs_on_size: bool = False  # with another estimate of the prompt the candidates might be others
 
     def keep_relays(self, wire_format: str, reason: str) -> None:
         """Pass over the targets that do not speak `wire_format`, for a call that nobody else can answer."""
@@ -155,6 +158,11 @@ def select(
             too_small.append(target)
         else:
             decision.candidates.append(target)
+    decision.hangs_on_size = bool(too_small) or any(
+        size_for(target) > target.context_window * _NEAR
+        for target in decision.candidates
+        if target.context_window and not passes
+    )
     if not decision.candidates:
         decision.candidates = [target for target in too_small if not _surely_too_small(target, size_for(target))]
     decision.skipped += [

@@ -71,6 +71,21 @@ def test_what_was_passed_over_is_recorded_with_the_reason() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("prompt_tokens", "hangs"),
+    [(0, False), (500, False), (501, True), (1101, True)],  # a disabled target is passed over whatever the size
+)
+def test_only_near_a_window_does_the_choice_hang_on_the_estimate(prompt_tokens: int, hangs: bool) -> None:
+    assert choose("claude-opus-5-5", prompt_tokens=prompt_tokens).hangs_on_size is hangs
+
+
+def test_nothing_hangs_on_the_size_of_what_is_passed_through() -> None:
+    server = target("main/big", wire_format="anthropic", context_window=1000)
+    policy = PolicySnapshot(1, "p", "passthrough", RouteSnapshot("r", ("main/big",)), "", None)
+    view = Snapshot(1, {server.name: server}, (), {1: policy}, policy)
+    assert not select(view, policy, "x", prompt_tokens=5000).hangs_on_size
+
+
 def test_an_estimate_just_above_the_window_is_given_a_chance() -> None:
     assert "main/big" in names(choose("claude-opus-5-5", prompt_tokens=1100))
 
