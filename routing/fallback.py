@@ -107,7 +107,8 @@ async def open_first(
     errors: list[UpstreamError] = []
     too_small = 0  # the largest context window that has proved too small
     empty: Opened | None = None
-    for target in cooldowns.order(candidates) if cooldowns else candidates:
+    ordered = cooldowns.order(candidates) if cooldowns else candidates
+    for target in ordered:
         if too_small and (target.context_window or 0) <= too_small:
             continue
         is_own = sends_own_credential(target, call)
@@ -144,7 +145,7 @@ async def open_first(
             except asyncio.CancelledError:
                 report("cancelled", None)
                 raise
-            if opened.answer.is_empty and not call.is_passthrough and empty is None and target is not candidates[-1]:
+            if opened.answer.is_empty and not call.is_passthrough and empty is None and target is not ordered[-1]:
                 # Nothing was sent yet and nothing would be: another target may have something to say.
                 report("empty", opened.answer.status)
                 empty = opened

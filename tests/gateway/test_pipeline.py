@@ -4,6 +4,7 @@ import asyncio
 import json
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 from asgiref.sync import sync_to_async
@@ -11,9 +12,11 @@ from asgiref.sync import sync_to_async
 from accounts import keys
 from accounts.models import ApiKey, Attempt, CallRecord, Quota, QuotaWindow, UsageDaily
 from accounts.verification import differences
+from gateway import pipeline
 from gateway.capture import read_stage
 from gateway.models import Capture
 from providers.models import Provider
+from routing.fallback import Cooldowns
 from routing.models import Policy, RuntimeSettings
 from tests.fakes.transport import Reply, chunk, events, json_reply, sse, text_stream
 from tests.gateway.case import MESSAGES, UPSTREAM_SECRET, GatewayCase, body
@@ -221,6 +224,17 @@ class FallbackTests(GatewayCase):
             await gateway.send()
             await gateway.send()
         assert [sent["model"] for sent in gateway.upstream.bodies] == ["a", "b", "b"]
+
+    async def test_an_empty_answer_is_asked_again_of_a_target_in_cooldown(self) -> None:
+        await RuntimeSettings.objects.aupdate_or_create(pk=1, defaults={"cooldown_enabled": True})
+        empty = Reply(sse(chunk({"role": "assistant", "content": ""}), chunk(finish="stop")))
+        replies = [error("busy", 503), Reply(text_stream("b")), empty, Reply(text_stream("a"))]
+        with patch.object(pipeline, "_cooldowns", Cooldowns()):
+            async with self.gateway(*replies) as gateway:
+                await gateway.send()
+                response = await gateway.send()
+        assert [sent["model"] for sent in gateway.upstream.bodies] == ["a", "b", "b", "a"]
+        assert response.json()["content"][0]["text"] == "a"
 
 
 class LifeTests(GatewayCase):
