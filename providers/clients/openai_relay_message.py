@@ -44,7 +44,10 @@ class RelayedMessage(RelayedAnswer):
         self._answer_tokens = max(1, len(body) // BYTES_PER_TOKEN)
         self._take(completion, "message")
         if self.upstream_model and self.upstream_model != self._call.requested_model:
-            body = apply(body, Patch(model=self._call.requested_model))
+            try:
+                body = apply(body, Patch(model=self._call.requested_model))
+            except ValueError as error:
+                raise self._bad_response("the answer cannot be read") from error
         self._body = body
 
     async def pieces(self) -> AsyncIterator[bytes]:

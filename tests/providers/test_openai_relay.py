@@ -184,6 +184,14 @@ def test_a_whole_answer_keeps_its_bytes_but_for_the_model() -> None:
     assert (answer.usage.input_tokens, answer.usage.output_tokens) == (10, 3)
 
 
+def test_a_whole_answer_nested_too_deeply_is_a_bad_one() -> None:
+    # A decoder takes 1,024 levels; renaming the model by its bytes cannot.
+    deep = json.dumps({"x": None, **COMPLETION}).replace("null", "[" * 1000 + "]" * 1000, 1)
+    twice = deep.replace('"model"', '"mod\\u0065l"').encode()
+    error = refuse(Reply([twice], headers={"content-type": "application/json"}), asked=call(False))
+    assert (error.kind, error.may_fall_back) == (K.BAD_RESPONSE, True)
+
+
 def test_a_json_document_for_a_stream_becomes_one() -> None:
     result, answer, _ = run(json_reply(COMPLETION))
     *chunks, done = [line[6:] for line in result.decode().split("\n\n") if line]
