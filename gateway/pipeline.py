@@ -247,6 +247,9 @@ class _Call:
             await self._relay()
         except (UpstreamError, InvalidRequest) as error:
             await self._break(error)
+        except RecursionError:
+            # What was just within a decoder's limit is beyond an encoder's.
+            await self._break(InvalidRequest("The request is nested too deeply."))
         except asyncio.CancelledError:
             # The client is gone, or the process ends: nobody waits for the books, but they must be right.
             self._settle_soon()

@@ -290,7 +290,7 @@ class ResponsesEncoder:
         }
         for name, default in _ECHOED.items():
             value = request.get(name)
-            response[name] = default if value is None else value
+            response[name] = default if value is None or not _is_plain(value) else value
         return response
 
 
@@ -337,6 +337,15 @@ def _events_of(message: dict[str, Any]) -> Iterator[Event]:
     delta = {name: message.get(name) for name in ("stop_reason", "stop_sequence", "stop_details")}
     yield {"type": "message_delta", "delta": delta, "usage": message.get("usage")}
     yield {"type": "message_stop"}
+
+
+def _is_plain(value: Any) -> bool:
+    """Say whether every encoder takes `value`: it stands in several events, and must not break the last of them."""
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -244,6 +244,19 @@ class TestErrors(GatewayCase):
         assert (no_json.status_code, no_json.json()["error"]["type"]) == (400, "invalid_request_error")
         assert (wrong_method.status_code, set(wrong_method.json())) == (405, {"error"})
 
+    async def test_a_body_nested_too_deeply_for_an_encoder_is_the_clients_fault(self) -> None:
+        nested: dict[str, Any] = {}
+        for _ in range(400):
+            nested = {"x": [nested]}
+        tool = {"type": "function", "function": {"name": "Read", "parameters": nested}}
+        raw = json.dumps(chat("native", tools=[tool])).replace("{}", '{"x":[' * 105 + "]}" * 105).encode()
+        async with self.gateway(json_reply(MESSAGE)) as gateway:
+            response = await gateway.send(raw, CHAT)
+        assert response.status_code == 400, response.text
+        assert response.json()["error"]["type"] == "invalid_request_error"
+        assert gateway.upstream.requests == []
+        assert (await CallRecord.objects.aget()).error_kind == "invalid_request_error"
+
     async def test_a_spent_quota_is_insufficient_quota(self) -> None:
         await Quota.objects.acreate(key=self.key, unit="tokens", window="day", limit=1, action="block")
         async with self.gateway(Reply(text_stream())) as gateway:

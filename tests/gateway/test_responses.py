@@ -281,6 +281,12 @@ class TestErrors(GatewayCase):
         record = await CallRecord.objects.aget()
         assert (record.status, record.http_status) == ("cancelled", 499)
 
+    async def test_what_is_nested_too_deeply_to_be_repeated_is_not(self) -> None:
+        raw = json.dumps(request(metadata={"x": 17}, stream=True)).replace("17", "[" * 1000 + "]" * 1000).encode()
+        async with self.gateway(Reply(text_stream("Hello"))) as gateway:
+            response = await gateway.send(raw, RESPONSES)
+        assert (final(response)["status"], final(response)["metadata"]) == ("completed", {})
+
     async def test_what_was_left_out_is_on_record(self) -> None:
         tools = [READ, {"type": "file_search", "vector_store_ids": ["v"]}]
         async with self.gateway(Reply(text_stream())) as gateway:
