@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any
 
 from providers import wire_json
 from providers.clients.base import Answer, AnswerEncoder, NotChanged
@@ -51,8 +52,11 @@ class FrontEndAnswer(NotChanged):
                 yield encoded
 
     def tail(self) -> bytes:
-        """Return the encoded end of the message."""
-        return self.encoder.feed(events_in(self._answer.tail()))
+        """Return the encoded end of the message; of an upstream that has left it out all the same."""
+        events = list(events_in(self._answer.tail()))
+        if not any(event["type"] == "message_stop" for event in events):
+            events.append({"type": "message_stop"})
+        return self.encoder.feed(events)
 
     def interrupted(self) -> bytes:
         """Return what closes an open block."""
@@ -77,5 +81,15 @@ def events_in(block: bytes) -> Iterator[Event]:
             document = wire_json.decode(b"\n".join(data))
         except ValueError:
             continue
-        if isinstance(document, dict) and isinstance(document.get("type"), str):
+        if _is_event(document):
             yield document
+
+
+def _is_event(document: Any) -> bool:
+    """Say whether an upstream's data have the form of an event, as far as an encoder relies on it."""
+    return (
+        isinstance(document, dict)
+        and isinstance(document.get("type"), str)
+        and isinstance(document.get("index", 0), int)
+        and all(isinstance(document.get(name, {}), dict) for name in ("message", "content_block", "delta"))
+    )

@@ -22,9 +22,9 @@ _FINISH_REASONS = {
 CUSTOM_INPUT = "input"
 
 
-def finish_reason(stop_reason: str | None) -> str:
+def finish_reason(stop_reason: Any) -> str:
     """Return the `finish_reason` of a stop reason; all that is no limit, call or refusal is a plain stop."""
-    return _FINISH_REASONS.get(stop_reason or "", "stop")
+    return _FINISH_REASONS.get(_text(stop_reason), "stop")
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

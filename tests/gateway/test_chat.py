@@ -99,6 +99,31 @@ class TestAnthropicTarget(GatewayCase):
         assert not any("usage" in chunk for chunk in chunks)
         assert len({(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks}) == 1
 
+    async def test_a_stream_without_its_last_event_ends_all_the_same(self) -> None:
+        async with self.gateway(Reply(message_events()[:-1])) as gateway:
+            response = await gateway.send(chat("native", stream=True), CHAT)
+        *chunks, done = chunks_of(response)
+        assert (chunks[-1]["choices"][0]["finish_reason"], done) == ("stop", "[DONE]")
+
+    async def test_what_is_no_event_is_passed_over(self) -> None:
+        strange: list[dict[str, Any]] = [
+            {"type": "content_block_start", "index": 0, "content_block": "text"},
+            {"type": "content_block_start", "index": {}, "content_block": {"type": "tool_use"}},
+            {"type": "content_block_delta", "index": 0, "delta": [[]]},
+            {"type": "content_block_stop", "index": [None]},
+        ]
+        start, *rest = message_events()
+        async with self.gateway(Reply([start, *events(*strange), *rest])) as gateway:
+            response = await gateway.send(chat("native", stream=True), CHAT)
+        *chunks, done = chunks_of(response)
+        assert done == "[DONE]"
+        assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "Hello"
+
+    async def test_a_stop_reason_that_is_none_is_a_plain_stop(self) -> None:
+        async with self.gateway(json_reply({**MESSAGE, "stop_reason": [[]]})) as gateway:
+            response = await gateway.send(chat("native"), CHAT)
+        assert response.json()["choices"][0]["finish_reason"] == "stop"
+
     async def test_usage_comes_last_for_who_asks(self) -> None:
         async with self.gateway(Reply(message_events())) as gateway:
             response = await gateway.send(chat("native", stream=True, stream_options={"include_usage": True}), CHAT)

@@ -125,6 +125,11 @@ class TestAnswers(GatewayCase):
             assert block["cache_control"] == {"type": "ephemeral"}
         assert (await CallRecord.objects.alast()).session_id == "k"  # type: ignore[union-attr]
 
+    async def test_a_native_stream_without_its_last_event_is_completed_all_the_same(self) -> None:
+        async with self.gateway(Reply(native(TEXT)[:-1])) as gateway:
+            response = await gateway.send(request(model="native", stream=True), RESPONSES)
+        assert final(response)["status"] == "completed"
+
     async def test_a_tool_loop(self) -> None:
         question = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "read x"}]}
         first = calls(call(0, "c1", "Read", '{"path":"x"}'), call(1, "c2", "apply_patch", '{"input":"*** Begin"}'))
