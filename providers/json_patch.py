@@ -6,6 +6,7 @@ that the object does not have are added behind the others. An upstream's prompt 
 block depend on the bytes.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Sequence
@@ -38,6 +39,9 @@ class Patch(dict[Any, Any]):
     """The changes of one object or list, by name or position."""
 
 
+# A body above this is changed off the event loop: a megabyte can take 10 ms.
+IN_THREAD_BYTES = 256 * 1024
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 _BEGINNING = re.compile(rb"[ \t\n\r]*\{[ \t\n\r]*")
 _COLON = rb"[ \t\n\r]*:[ \t\n\r]*"
@@ -58,6 +62,13 @@ def apply(raw: bytes, patch: Patch) -> bytes:
         raise ValueError("nested too deeply") from error
 
 
+async def aapply(raw: bytes, patch: Patch) -> bytes:
+    """Return what `apply` does, made off the event loop where it takes long."""
+    if len(raw) < IN_THREAD_BYTES:
+        return apply(raw, patch)
+    return await asyncio.to_thread(apply, raw, patch)
+
+
 def _with_members(raw: bytes, patch: Patch) -> bytes | None:
     """Return the object `raw` with texts replaced and members added; None where that takes a parser.
 
@@ -68,24 +79,28 @@ def _with_members(raw: bytes, patch: Patch) -> bytes | None:
     for name, value in patch.items():
         if not isinstance(name, str) or isinstance(value, (Part, Several, Patch)):
             return None
-        changed = _with_text(raw, name, value) if wire_json.encode(name) in raw else _with_added(raw, name, value)
+        # A quotation mark behind a backslash belongs to a text; no other can stand before a name that it does not open.
+        names = re.finditer(re.escape(wire_json.encode(name)) + _COLON, raw)
+        members = [found for found in names if raw[found.start() - 1] != ord("\\")]
+        changed = _with_text(raw, members, name, value) if members else _with_added(raw, name, value)
         if changed is None:
             return None
         raw = changed
     return raw
 
 
-def _with_text(raw: bytes, name: str, text: Any) -> bytes | None:
-    """Return `raw` with another text in its member `name`; None where that member is not sure to be the one."""
-    key = wire_json.encode(name)
-    # A quotation mark behind a backslash belongs to a text; no other can stand before a name that it does not open.
-    members = [found for found in re.finditer(re.escape(key) + _COLON, raw) if raw[found.start() - 1] != ord("\\")]
+def _with_text(raw: bytes, members: list[re.Match[bytes]], name: str, text: Any) -> bytes | None:
+    """Return `raw` with another text in its member `name`; None where that member is not sure to be the one.
+
+    `members` are all of that name, at any depth, up to their values.
+    """
     beginning = _BEGINNING.match(raw)
-    is_first = bool(members) and beginning is not None and members[0].start() == beginning.end()
+    is_first = beginning is not None and members[0].start() == beginning.end()
     value = _TEXT.match(raw, members[0].end()) if is_first or len(members) == 1 else None
     if value is None or not isinstance(text, str):
         return None
-    changed = raw[: value.start()] + wire_json.encode(text) + raw[value.end() :]
+    rest = memoryview(raw)  # a body can be megabytes of files: they are copied once
+    changed = b"".join((rest[: value.start()], wire_json.encode(text), rest[value.end() :]))
     if is_first and len(members) == 1:
         return changed
     # Further in, the member may be another object's; behind it, one of the same name may be the one that counts.
@@ -94,10 +109,11 @@ def _with_text(raw: bytes, name: str, text: Any) -> bytes | None:
 
 def _with_added(raw: bytes, name: str, value: Any) -> bytes | None:
     """Return `raw` with a member that it does not have; None for an object without members."""
-    body = raw.rstrip()
-    if not body.endswith(b"}") or body[:-1].rstrip().endswith(b"{"):
+    end = raw.rfind(b"}")
+    if b'"' not in raw or end < 0:
         return None
-    return body[:-1] + b"," + wire_json.encode(name) + b":" + wire_json.encode(value) + raw[len(body) - 1 :]
+    rest = memoryview(raw)
+    return b"".join((rest[:end], b",", wire_json.encode(name), b":", wire_json.encode(value), rest[end:]))
 
 
 def _patched(text: str, patch: Patch) -> str:

@@ -20,12 +20,11 @@ from providers.clients.http import UpstreamStream, post
 from providers.clients.native_answers import NativeMessage, NativeStream, is_event_stream
 from providers.clients.native_body import NativeBody, body_for
 from providers.errors import UpstreamError, classify
+from providers.json_patch import IN_THREAD_BYTES
 from providers.presets import endpoint
 from providers.target import Secret, Target
 from providers.translation.attachments import Attachments
 
-# A body above this is changed off the event loop: a megabyte takes 10 ms.
-_CHANGED_IN_THREAD_BYTES = 256 * 1024
 # How long a token count may take: clients wait for it, and an estimate is at hand.
 _COUNT_WITHIN_S = 5.0
 # Of answers that are passed through, what Anthropic calls a status whose body is no JSON.
@@ -94,7 +93,7 @@ async def count_tokens(target: Target, secret: Secret | None, call: UpstreamCall
 
 
 async def _body(target: Target, call: UpstreamCall, files: Attachments) -> NativeBody:
-    if len(call.raw) < _CHANGED_IN_THREAD_BYTES:
+    if len(call.raw) < IN_THREAD_BYTES:
         return body_for(target, call, files)
     return await asyncio.to_thread(body_for, target, call, files)
 

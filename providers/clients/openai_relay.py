@@ -16,7 +16,7 @@ from providers.clients.openai_relay_answer import RelayedStream
 from providers.clients.openai_relay_message import RelayedMessage
 from providers.clients.repair import Refusals, leave_out, repair
 from providers.errors import UpstreamError, classify
-from providers.json_patch import DROP, Patch, apply
+from providers.json_patch import DROP, Patch, aapply
 from providers.presets import endpoint
 from providers.target import Secret, Target
 from providers.translation.validation import InvalidRequest
@@ -77,7 +77,7 @@ class OpenAIRelay:
         headers = request_headers(target, secret)
         if body.get("stream") is not True:
             headers["accept"] = "application/json"
-        content = _content(call, body)
+        content = await _content(call, body)
         stream = await post(target, url, headers, content, before=before, deadline=deadline, recording=call.recording)
         try:
             if stream.status != 200:
@@ -106,12 +106,12 @@ def _ask_for_stream(body: dict[str, Any], target: Target) -> None:
         body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
 
 
-def _content(call: UpstreamCall, body: dict[str, Any]) -> bytes:
+async def _content(call: UpstreamCall, body: dict[str, Any]) -> bytes:
     """Return `body` in the client's own bytes: a platform's prompt cache depends on them."""
     patch = Patch((name, value) for name, value in body.items() if call.client_body.get(name) is not value)
     patch.update((name, DROP) for name in call.client_body if name not in body)
     try:
-        return apply(call.raw, patch)
+        return await aapply(call.raw, patch)
     except ValueError as error:
         raise InvalidRequest(f"The request body cannot be read: {error}") from error
 
