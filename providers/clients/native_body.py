@@ -18,6 +18,7 @@ from providers.target import Target
 from providers.translation.attachments import UNPREPARED, Attachments
 from providers.translation.native_request import NativeOptions, to_native
 from providers.translation.request import InvalidRequest
+from providers.translation.schemas import wish_for_schema
 from providers.translation.validation import whole_number
 
 # The documented Messages API without betas (API reference, read 2026-11). All else at the top of a body belongs to a
@@ -225,10 +226,7 @@ def _wish_for_json(body: dict[str, Any]) -> str:
     schema = wanted.get("schema") if isinstance(wanted, dict) and wanted.get("type") == "json_schema" else None
     if not isinstance(schema, dict):
         return ""
-    return (
-        "Answer with one JSON object and nothing else. It must match this JSON Schema:\n"
-        + wire_json.encode(schema).decode()
-    )
+    return wish_for_schema(schema)
 
 
 def _change_tools(body: dict[str, Any], dialect: NativeDialect, patch: Patch) -> None:

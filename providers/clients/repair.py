@@ -8,8 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from providers import wire_json
 from providers.errors import ErrorKind, UpstreamError
+from providers.translation.schemas import wish_for_schema
 
 _MIN_OUTPUT_TOKENS = 1024
 # What a tokenizer's count may be off by between two calls, as the upstream counts it.
@@ -129,10 +129,7 @@ def _schema_to_prompt(body: Body, _limit: int | None) -> bool:
         return False
     schema = wanted.get("json_schema", {}).get("schema") if isinstance(wanted, dict) else None
     if schema is not None:
-        line = (
-            "Answer with one JSON object and nothing else. It must match this JSON Schema:\n"
-            + wire_json.encode(schema).decode()
-        )
+        line = wish_for_schema(schema)
         messages = body["messages"]
         if messages and messages[0]["role"] == "system":
             body["messages"] = [{**messages[0], "content": _joined(messages[0]["content"], line)}, *messages[1:]]

@@ -4,6 +4,7 @@ from typing import Any
 
 from providers.translation.chat_contents import content_blocks, tool_result_content
 from providers.translation.chat_tools import add_tools, call_blocks
+from providers.translation.schemas import WISH_FOR_JSON
 from providers.translation.tool_ids import plain_id
 from providers.translation.validation import InvalidRequest, MessagesForm, whole_number
 
@@ -17,7 +18,6 @@ _TRANSLATED = frozenset(
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
 _CACHE_MARKS_MAX = 4  # the Messages API refuses more
-_JSON_OBJECT = "Answer with one JSON object and nothing else."
 
 
 def from_chat(document: Any) -> MessagesForm:
@@ -176,7 +176,7 @@ def _add_format(form: MessagesForm, document: dict[str, Any]) -> None:
             form.body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
             return
     if kind in ("json_object", "json_schema"):
-        form.body.setdefault("system", []).append({"type": "text", "text": _JSON_OBJECT})
+        form.body.setdefault("system", []).append({"type": "text", "text": WISH_FOR_JSON})
     elif kind != "text":
         form.needs_relay("response_format.type: expected text, json_object or json_schema")
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from providers import wire_json
+from providers.translation.schemas import wish_for_schema
 from providers.translation.signature import is_ours
 
 Block = dict[str, Any]
@@ -137,11 +137,7 @@ def _set_format(native: dict[str, Any], version: tuple[int, int] | None) -> None
     native.pop("output_config")
     if rest:
         native["output_config"] = rest
-    line = (
-        "Answer with one JSON object and nothing else. It must match this JSON Schema:\n"
-        + wire_json.encode(schema).decode()
-    )
-    native["system"] = [*_blocks(native.get("system")), {"type": "text", "text": line}]
+    native["system"] = [*_blocks(native.get("system")), {"type": "text", "text": wish_for_schema(schema)}]
 
 
 def _closed(schema: Any) -> Any:

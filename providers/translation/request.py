@@ -6,13 +6,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from providers import wire_json
 from providers.translation.attachments import UNPREPARED, Attachments, keep_newest_images
 from providers.translation.blocks import BlockTranslator
 from providers.translation.contents import limit_marks, system_message, system_parts
 from providers.translation.dialect import Dialect
 from providers.translation.messages import Conversation
-from providers.translation.schemas import output_schema, qualifies_for_strict
+from providers.translation.schemas import output_schema, qualifies_for_strict, wish_for_schema
 from providers.translation.thinking import ReasoningReplay, Thinking, requested_thinking, thinking_parameters
 from providers.translation.tool_ids import id_mapper
 from providers.translation.tools import (
@@ -303,8 +302,7 @@ def _response_format(
         return None, None
     schema = output_schema(schema, dialect.schema_sanitizer, "output_config.format.schema")
     if not dialect.json_schema:
-        encoded = wire_json.encode(schema).decode()
-        return None, f"Answer with one JSON object and nothing else. It must match this JSON Schema:\n{encoded}"
+        return None, wish_for_schema(schema)
     named: dict[str, Any] = {"name": "output", "schema": schema}
     if dialect.strict_json and qualifies_for_strict(schema):
         named["strict"] = True

@@ -8,6 +8,7 @@ from typing import Any
 
 from providers.translation.responses_input import Conversation, conversation
 from providers.translation.responses_tools import ToolTable
+from providers.translation.schemas import WISH_FOR_JSON
 from providers.translation.validation import InvalidRequest, MessagesForm, whole_number
 
 _TRANSLATED = frozenset(
@@ -26,7 +27,6 @@ _STORED = {
 }
 _EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
 _CACHE_MARKS_MAX = 4  # the Messages API refuses more
-_JSON_OBJECT = "Answer with one JSON object and nothing else."
 
 
 def from_responses(document: Any) -> MessagesForm:
@@ -138,7 +138,7 @@ def _add_text_format(body: dict[str, Any], talk: Conversation, text: Any) -> Non
             raise InvalidRequest("text.format.schema: expected an object")
         body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
     elif kind == "json_object":
-        talk.system.append({"type": "text", "text": _JSON_OBJECT})
+        talk.system.append({"type": "text", "text": WISH_FOR_JSON})
     elif kind != "text":
         raise InvalidRequest("text.format.type: expected text, json_object or json_schema")
 

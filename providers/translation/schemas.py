@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 
+from providers import wire_json
 from providers.translation.validation import InvalidRequest
 
 _MAX_DEPTH = 64  # deeper schemas are refused: no model follows them, and encoders give up at 254 levels
@@ -21,6 +22,15 @@ _GEMINI_REFUSES = (
     "propertyNames",
     "patternProperties",
 )
+
+
+# Asks in words for JSON where no parameter does.
+WISH_FOR_JSON = "Answer with one JSON object and nothing else."
+
+
+def wish_for_schema(schema: Any) -> str:
+    """Return in words what structured output with `schema` asks for."""
+    return f"{WISH_FOR_JSON} It must match this JSON Schema:\n{wire_json.encode(schema).decode()}"
 
 
 def object_schema(schema: Any, sanitizer: str, path: str) -> dict[str, Any]:
