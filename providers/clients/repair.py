@@ -127,7 +127,8 @@ def _schema_to_prompt(body: Body, _limit: int | None) -> bool:
     wanted = body.pop("response_format", None)
     if wanted is None:
         return False
-    schema = wanted.get("json_schema", {}).get("schema") if isinstance(wanted, dict) else None
+    named = wanted.get("json_schema") if isinstance(wanted, dict) else None
+    schema = named.get("schema") if isinstance(named, dict) else None  # a relayed client's own: of any form
     if schema is not None:
         line = wish_for_schema(schema)
         messages = body["messages"]

@@ -303,6 +303,13 @@ def test_a_refused_parameter_is_left_out_and_remembered() -> None:
     assert "stream_options" not in transport.bodies[0]
 
 
+def test_a_refused_format_of_a_strange_form_is_left_out() -> None:
+    refusal = json_reply({"error": {"message": "response_format is not supported"}}, 400)
+    asked = call(response_format={"type": "json_schema", "json_schema": None})
+    _answer, _, transport = run(refusal, Reply(STREAM), asked=asked)
+    assert "response_format" not in transport.bodies[1]
+
+
 def test_the_platforms_headers_stay_with_us() -> None:
     headers = {"content-type": "text/event-stream", "x-ratelimit-remaining-requests": "5", "x-request-id": "up-1"}
     _, answer, _ = run(Reply(STREAM, headers=headers))
