@@ -313,6 +313,8 @@ class RuntimeSettings(models.Model):
                 validate_search_url(self.search_url)
             except ValidationError as error:
                 raise ValidationError({"search_url": error.messages}) from error
+        if self.safety_model is not None and self.safety_model.model_id == ANY_MODEL:
+            raise ValidationError({"safety_model": _("Choose one model: * stands for any.")})
 
     def set_search_secret(self, secret: str) -> None:
         """Encrypt `secret` into this row, or remove the stored one when it is empty; the caller saves."""

@@ -63,6 +63,11 @@ class PassthroughFileTests(ConfigCase):
             "policies[0].reference_model: Choose one model: * stands for any, and has no price."
         ]
 
+    def test_a_safety_classifier_is_one_model(self) -> None:
+        assert self.refused(GOOD + '\nsettings: {safety_model: "claude/*"}\n') == [
+            "settings.safety_model: Choose one model: * stands for any."
+        ]
+
     def test_flags_of_the_messages_endpoint_are_checked(self) -> None:
         text = GOOD.replace("native_betas: false", "native_betas: maybe")
         assert self.refused(text) == ["providers[0].flags.native_betas: must be true or false"]
