@@ -1,15 +1,13 @@
 """The answer in the format of a client that does not speak Messages: an encoder over an Anthropic-form answer."""
 
-import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from providers import wire_json
 from providers.clients.base import Answer, AnswerEncoder, NotChanged
+from providers.clients.event_bytes import data_of, split
 from providers.translation.events import Event
 from providers.translation.usage import Usage
-
-_EVENT_END = re.compile(rb"\r?\n\r?\n")
 
 
 class FrontEndAnswer(NotChanged):
@@ -73,12 +71,12 @@ class FrontEndAnswer(NotChanged):
 
 def events_in(block: bytes) -> Iterator[Event]:
     """Yield the events in `block`, which holds whole Anthropic events; what is none is skipped."""
-    for event in _EVENT_END.split(block):
-        data = [line[5:] for line in event.splitlines() if line.startswith(b"data:")]
+    for _begin, event in split(block):
+        data = data_of(event)
         if not data:
             continue
         try:
-            document = wire_json.decode(b"\n".join(data))
+            document = wire_json.decode(data)
         except ValueError:
             continue
         if _is_event(document):

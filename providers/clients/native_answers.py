@@ -9,15 +9,16 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from providers import wire_json
+from providers.clients import event_bytes
 from providers.clients.anthropic_headers import relayed_headers, request_id, sends_own_credential
 from providers.clients.base import NotChanged, UpstreamCall
+from providers.clients.event_bytes import EventBuffer
 from providers.clients.http import UpstreamStream
 from providers.errors import ErrorKind, UpstreamError, classify_payload
 from providers.target import Target
 from providers.translation.events import MessageBuilder
 from providers.translation.usage import Usage, from_anthropic, merge_anthropic
 
-_EVENT_END = re.compile(rb"\r?\n\r?\n")
 # Only events that may be of these types are decoded.
 _WATCHED = re.compile(rb'"(?:message_start|message_delta|message_stop|error)"')
 # From the first of these on, the answer is the client's and no other upstream can take over.
@@ -27,7 +28,6 @@ GRACE_S = 0.25
 # What a delta weighs on the wire besides its text, for an estimate where no usage came.
 _DELTA_OVERHEAD_BYTES = 130
 _BYTES_PER_TOKEN = 4
-_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 1024 * 1024
 
 
@@ -108,7 +108,7 @@ class NativeMessage(_NativeAnswer):
         body = bytearray()
         while (data := await self._stream.read(before=before)) is not None:
             body += data
-            if len(body) > _MAX_MESSAGE_BYTES:
+            if len(body) > event_bytes.MAX_BYTES:
                 raise self._bad_response("the answer is larger than 64 MiB")
         self._body = bytes(body)
         self._ended = True
@@ -163,7 +163,7 @@ class NativeStream(_NativeAnswer):
 
     def __init__(self, stream: UpstreamStream, target: Target, call: UpstreamCall) -> None:
         super().__init__(stream, target, call)
-        self._pending = bytearray()  # the beginning of an event
+        self._events = EventBuffer()
         self._ready: list[bytes] = []  # read before the client was answered
         self._tail = b""  # message_stop and what came with it
         self._error: UpstreamError | None = None  # reported by the upstream, behind what is to be relayed
@@ -270,20 +270,11 @@ class NativeStream(_NativeAnswer):
         data = await self._read(before)
         if data is None:
             return self._end()
-        if not self._pending and data.endswith(b"\n\n"):
-            block = data
-        else:
-            searched = max(len(self._pending) - 3, 0)
-            self._pending += data
-            if len(self._pending) > _MAX_MESSAGE_BYTES:
-                raise self._bad_response("an event is larger than 64 MiB")
-            lf, crlf = self._pending.rfind(b"\n\n", searched), self._pending.rfind(b"\r\n\r\n", searched)
-            end = max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
-            if not end:
-                return b""
-            block = bytes(self._pending[:end])
-            del self._pending[:end]
-        return self._look(block)
+        try:
+            block = self._events.feed(data)
+        except ValueError as error:
+            raise self._bad_response(str(error)) from error
+        return self._look(block) if block else b""
 
     def _look(self, block: bytes) -> bytes:
         """Read usage, stop reason and errors from whole events; return those before message_stop or an error."""
@@ -322,7 +313,7 @@ class NativeStream(_NativeAnswer):
 
     def _end(self) -> bytes:
         """Take what came before the body ended. Raises `UpstreamError` if that is no end of a message."""
-        block, self._pending = bytes(self._pending), bytearray()
+        block = self._events.rest()
         relayed = self._look(block) if block.strip() else b""
         if self._error is not None:
             raise self._error
@@ -358,18 +349,15 @@ def _events_in(
 
     That is None for what is no object, or cannot be of a `watched` type.
     """
-    begin = 0
-    for end in [*(match.end() for match in _EVENT_END.finditer(block)), len(block)]:
-        event = block[begin:end]
+    for begin, event in event_bytes.split(block):
         data, document = b"", None
         if watched is None or watched.search(event) is not None:
-            data = b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
+            data = event_bytes.data_of(event)
             try:
                 document = wire_json.decode(data)
             except ValueError:
                 document = None
         yield begin, data, document if isinstance(document, dict) else None
-        begin = end
 
 
 def _text_or_none(value: Any) -> str | None:

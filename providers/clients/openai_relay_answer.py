@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from providers import wire_json
+from providers.clients import event_bytes
 from providers.clients.base import NotChanged, UpstreamCall
+from providers.clients.event_bytes import EventBuffer
 from providers.clients.http import UpstreamStream
 from providers.clients.openai import request_id_of
 from providers.errors import ErrorKind, UpstreamError, classify_payload
@@ -16,7 +18,6 @@ from providers.translation.usage import Usage, combine, from_openai
 from providers.translation.validation import whole_number
 
 _DONE = b"data: [DONE]\n\n"
-_EVENT_END = re.compile(rb"\r?\n\r?\n")
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
 # Once the answer has begun, only chunks that may hold one of these are decoded.
 _WATCHED = re.compile(rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"error"|"base_resp"|\[DONE\]')
@@ -27,7 +28,6 @@ AFTER_FINISH_S = 5.0
 # What a chunk weighs on the wire besides its text, for an estimate where no usage came.
 _CHUNK_OVERHEAD_BYTES = 170
 BYTES_PER_TOKEN = 4
-MAX_BYTES = 64 * 1024 * 1024
 
 
 class RelayedAnswer(NotChanged):
@@ -82,7 +82,7 @@ class RelayedAnswer(NotChanged):
         body = bytearray(begin)
         while (data := await self._stream.read(before=before)) is not None:
             body += data
-            if len(body) > MAX_BYTES:
+            if len(body) > event_bytes.MAX_BYTES:
                 raise self._bad_response("the answer is larger than 64 MiB")
         return bytes(body)
 
@@ -155,7 +155,7 @@ class RelayedStream(RelayedAnswer):
         options = call.client_body.get("stream_options")
         self._shows_usage = isinstance(options, dict) and options.get("include_usage") is True
         self._unfinished = whole_number(call.client_body.get("n")) or 1  # choices without a finish_reason yet
-        self._pending = bytearray()  # the beginning of an event
+        self._events = EventBuffer()
         self._ready: list[bytes] = []  # read before the client was answered
         self._failure: UpstreamError | None = None  # behind what is to be relayed
         self._is_generating = False
@@ -208,17 +208,11 @@ class RelayedStream(RelayedAnswer):
             data = None  # the answer was complete
         if data is None:
             return self._end()
-        searched = max(len(self._pending) - 3, 0)
-        self._pending += data
-        if len(self._pending) > MAX_BYTES:
-            raise self._bad_response("an event is larger than 64 MiB")
-        lf, crlf = self._pending.rfind(b"\n\n", searched), self._pending.rfind(b"\r\n\r\n", searched)
-        end = max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
-        if not end:
-            return b""
-        block = bytes(self._pending[:end])
-        del self._pending[:end]
-        return self._look(block)
+        try:
+            block = self._events.feed(data)
+        except ValueError as error:
+            raise self._bad_response(str(error)) from error
+        return self._look(block) if block else b""
 
     def _look(self, block: bytes) -> bytes:
         """Read what the books need from whole events; return what the client gets of them."""
@@ -226,15 +220,13 @@ class RelayedStream(RelayedAnswer):
             self._count(block)
             return self._renamed(block)
         relayed = bytearray()
-        begin = 0
-        for end in [*(match.end() for match in _EVENT_END.finditer(block)), len(block)]:
-            event, begin = block[begin:end], end
-            lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
-            if lines == [b"[DONE]"]:
+        for _begin, event in event_bytes.split(block):
+            data = event_bytes.data_of(event)
+            if data == b"[DONE]":
                 self._ended = True
                 break
             try:
-                chunk = wire_json.decode(b"\n".join(lines)) if lines else None
+                chunk = wire_json.decode(data) if data else None
             except ValueError:
                 chunk = None
             if not isinstance(chunk, dict):
@@ -294,7 +286,7 @@ class RelayedStream(RelayedAnswer):
 
     def _end(self) -> bytes:
         """Take what came before the body ended. Raises `UpstreamError` if that is no end of an answer."""
-        block, self._pending = bytes(self._pending), bytearray()
+        block = self._events.rest()
         if not self._is_generating and block.lstrip().startswith(b"{"):
             return self._as_stream(block)
         relayed = self._look(block + b"\n\n") if block.strip() else b""

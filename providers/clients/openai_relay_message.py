@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from providers import wire_json
-from providers.clients.openai_relay_answer import AFTER_FINISH_S, BYTES_PER_TOKEN, MAX_BYTES, RelayedAnswer
+from providers.clients import event_bytes
+from providers.clients.openai_relay_answer import AFTER_FINISH_S, BYTES_PER_TOKEN, RelayedAnswer
 from providers.errors import UpstreamError, one_line
 from providers.json_patch import Patch, apply
 from providers.translation.completion_builder import CompletionBuilder, tool_names
@@ -76,7 +77,7 @@ class RelayedMessage(RelayedAnswer):
         try:
             while not reader.saw_done:
                 received_bytes += len(data)
-                if received_bytes > MAX_BYTES:
+                if received_bytes > event_bytes.MAX_BYTES:
                     raise self._bad_response("the answer is larger than 64 MiB")
                 self._feed(builder, reader.feed(data))
                 more = None if reader.saw_done else await self._more(builder, wanted, before)
