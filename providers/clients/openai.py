@@ -14,7 +14,7 @@ from providers.clients import attachments
 from providers.clients.base import Answer, UpstreamCall
 from providers.clients.http import UpstreamStream, post
 from providers.clients.local_answer import LocalAnswer
-from providers.clients.repair import Refusals, leave_out, repair
+from providers.clients.repair import Refusals, ask_repairing, leave_out
 from providers.clients.searching import SearchingAnswer
 from providers.errors import ErrorKind, UpstreamError, classify, classify_payload, one_line
 from providers.presets import credential_headers, endpoint
@@ -26,8 +26,6 @@ from providers.translation.sse import ChunkReader, MalformedStream
 from providers.translation.stream import ErrorInStream, StreamOptions, StreamTranslator, Truncated
 from providers.translation.usage import Usage
 
-# What was refused is repaired at most this often in one call, each time in another way.
-_MAX_REPAIRS = 2
 # After the finish_reason only usage and [DONE] are due; a server that keeps them back must not hold up the end.
 _AFTER_FINISH_S = 5.0
 
@@ -76,20 +74,12 @@ class OpenAIClient:
         before = asyncio.get_running_loop().time() + target.timeouts.first_event_s
         names = (target.provider_name, target.model_id)
         request.dropped_fields += leave_out(request.body, self._refusals.of(*names))
-        repaired: list[tuple[str, int | None]] = []
-        while True:
-            try:
-                answer = await self._ask(target, secret, call, request, before, deadline)
-                break
-            except UpstreamError as error:
-                feature = repair(request.body, error) if len(repaired) < _MAX_REPAIRS else ""
-                if not feature:
-                    raise
-                repaired.append((feature, error.feature_limit))
-        for feature, limit in repaired:
-            request.dropped_fields.append(feature)
-            if feature != "room":
-                self._refusals.add(*names, feature, limit)
+
+        async def ask() -> "OpenAIAnswer":
+            return await self._ask(target, secret, call, request, before, deadline)
+
+        answer, given_up = await ask_repairing(ask, request.body, self._refusals, *names)
+        request.dropped_fields += given_up
         answer.dropped_fields = request.dropped_fields
         return answer
 

@@ -14,15 +14,12 @@ from providers.clients.http import UpstreamStream, post
 from providers.clients.openai import request_headers
 from providers.clients.openai_relay_answer import RelayedStream
 from providers.clients.openai_relay_message import RelayedMessage
-from providers.clients.repair import Refusals, leave_out, repair
+from providers.clients.repair import Refusals, ask_repairing, leave_out
 from providers.errors import UpstreamError, classify
 from providers.json_patch import DROP, Patch, aapply
 from providers.presets import endpoint
 from providers.target import Secret, Target
 from providers.translation.validation import InvalidRequest
-
-# What was refused is repaired at most this often in one call, each time in another way.
-_MAX_REPAIRS = 2
 
 
 class OpenAIRelay:
@@ -41,27 +38,20 @@ class OpenAIRelay:
         streamed = call.streamed or target.dialect.stream_only or "stream_only" in refused
         body = _upstream_body(target, call, streamed=streamed)
         dropped = leave_out(body, refused)
-        repaired: list[tuple[str, int | None]] = []
-        while True:
-            try:
-                # Without a stream the first byte comes with the last.
-                before = now + target.timeouts.first_event_s if body.get("stream") is True else deadline
-                answer = await self._ask(target, secret, call, body, before, deadline)
-                break
-            except UpstreamError as error:
-                feature = repair(body, error) if len(repaired) < _MAX_REPAIRS else ""
-                if not feature:
-                    raise
-                if feature == "stream_only":
-                    _ask_for_stream(body, target)
-                    leave_out(body, refused)
-                repaired.append((feature, error.feature_limit))
-        for feature, limit in repaired:
-            if feature != "stream_only":  # of which the client sees nothing
-                dropped.append(feature)
-            if feature != "room":
-                self._refusals.add(*names, feature, limit)
-        answer.dropped_fields = dropped
+
+        async def ask() -> RelayedStream | RelayedMessage:
+            nonlocal streamed
+            if body.get("stream") is True and not streamed:  # the platform has said that it only streams
+                streamed = True
+                _ask_for_stream(body, target)
+                leave_out(body, refused)
+            # Without a stream the first byte comes with the last.
+            before = now + target.timeouts.first_event_s if streamed else deadline
+            return await self._ask(target, secret, call, body, before, deadline)
+
+        answer, given_up = await ask_repairing(ask, body, self._refusals, *names)
+        # That it streams is nothing that the client would miss.
+        answer.dropped_fields = dropped + [feature for feature in given_up if feature != "stream_only"]
         return answer
 
     async def _ask(

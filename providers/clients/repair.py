@@ -5,12 +5,14 @@ calls of this process to the same model leave it out from the start.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from providers.errors import ErrorKind, UpstreamError
 from providers.translation.schemas import wish_for_schema
 
+# What was refused is repaired at most this often in one call, each time in another way.
+_MAX_REPAIRS = 2
 _MIN_OUTPUT_TOKENS = 1024
 # What a tokenizer's count may be off by between two calls, as the upstream counts it.
 _OVERFLOW_MARGIN_TOKENS = 1000
@@ -27,6 +29,7 @@ _THINKING_PARAMETERS = (
 )
 
 Body = dict[str, Any]
+_Answer = TypeVar("_Answer")
 Repair = Callable[[Body, int | None], bool]
 
 
@@ -52,6 +55,29 @@ class Refusals:
 def leave_out(body: Body, refusals: Mapping[str, int | None]) -> list[str]:
     """Change `body` so that it asks for none of `refusals`; return the features that it had asked for."""
     return [feature for feature, limit in refusals.items() if _apply(body, feature, limit)]
+
+
+async def ask_repairing(
+    ask: Callable[[], Awaitable[_Answer]], body: Body, refusals: Refusals, provider_name: str, model_id: str
+) -> tuple[_Answer, list[str]]:
+    """Return the answer that `ask` gets for `body`, which is changed by what is refused, and the features given up.
+
+    Raises the `UpstreamError` that nothing can be done about.
+    """
+    repaired: list[tuple[str, int | None]] = []
+    while True:
+        try:
+            answer = await ask()
+            break
+        except UpstreamError as error:
+            feature = repair(body, error) if len(repaired) < _MAX_REPAIRS else ""
+            if not feature:
+                raise
+            repaired.append((feature, error.feature_limit))
+    for feature, limit in repaired:
+        if feature != "room":
+            refusals.add(provider_name, model_id, feature, limit)
+    return answer, [feature for feature, _limit in repaired]
 
 
 def repair(body: Body, error: UpstreamError) -> str:
