@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from accounts.errors import KeyInvalid, LedgerUnavailable, QuotaExceeded, TooManyCalls
 from providers import wire_json
 from providers.errors import ErrorKind, UpstreamError
-from providers.translation.openai_errors import error_object
+from providers.translation.openai_clients.errors import error_object
 from providers.translation.request import InvalidRequest
 from routing.select import ModelNotAllowed, NoTarget, PromptTooLong
 

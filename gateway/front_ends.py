@@ -7,9 +7,10 @@ from typing import Any
 
 from providers.clients.base import Answer, AnswerEncoder, UpstreamCall
 from providers.clients.front_end import FrontEndAnswer
-from providers.translation import chat_answer, events, responses_answer
-from providers.translation.chat_request import from_chat
-from providers.translation.responses_request import from_responses
+from providers.translation import events
+from providers.translation.openai_clients import chat_answer, responses_answer
+from providers.translation.openai_clients.chat_request import from_chat
+from providers.translation.openai_clients.responses_request import from_responses
 from providers.translation.validation import MessagesForm, validate
 
 

@@ -10,7 +10,7 @@ from providers.json_patch import DROP, Patch, Several
 from providers.target import Target
 from providers.translation.attachments import Attachments
 from providers.translation.blocks import BlockTranslator
-from providers.translation.media_sources import image_source
+from providers.translation.openai_clients.media_sources import image_source
 
 Block = dict[str, Any]
 # None: the block stays as it is.

@@ -11,7 +11,7 @@ from providers.clients import event_bytes
 from providers.clients.openai_relay_answer import AFTER_FINISH_S, BYTES_PER_TOKEN, RelayedAnswer
 from providers.errors import UpstreamError, one_line
 from providers.json_patch import Patch, apply
-from providers.translation.completion_builder import CompletionBuilder, tool_names
+from providers.translation.openai_clients.completion_builder import CompletionBuilder, tool_names
 from providers.translation.sse import ChunkReader, MalformedStream
 from providers.translation.validation import whole_number
 

@@ -9,8 +9,8 @@ import pytest
 from providers.clients.base import UpstreamCall
 from providers.clients.native_body import NativeBody, body_for
 from providers.native_dialect import ROWS
-from providers.translation.chat_answer import ChatEncoder
-from providers.translation.chat_request import from_chat
+from providers.translation.openai_clients.chat_answer import ChatEncoder
+from providers.translation.openai_clients.chat_request import from_chat
 from tests.providers.test_native_files import BLIND, EXTRACT, PDF_DATA, PNG, made, pdf, target, text
 from tests.translation.strict_anthropic import check
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from providers.errors import UpstreamError
 from tests.fakes.transport import Reply
 from tests.providers.test_openai_relay import call, read, read_message, run
-from tests.translation.test_completion_property import CHUNK
+from tests.translation.openai_clients.test_completion_property import CHUNK
 
 FRAGMENTS = st.sampled_from([b"data: ", b"\n\n", b"{", b"}", b"[DONE]", b":", b"event: error\n", b"\xff"])
 EVENTS = CHUNK.map(lambda chunk: b"data: " + json.dumps(chunk).encode() + b"\n\n")

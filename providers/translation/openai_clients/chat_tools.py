@@ -3,7 +3,7 @@
 from typing import Any
 
 from providers.translation.arguments import tool_input_of
-from providers.translation.chat_answer import CUSTOM_INPUT
+from providers.translation.openai_clients.chat_answer import CUSTOM_INPUT
 from providers.translation.tool_ids import plain_id
 from providers.translation.validation import InvalidRequest, MessagesForm
 

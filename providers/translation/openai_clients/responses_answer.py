@@ -19,7 +19,7 @@ from providers.translation.events import (
     text_delta,
     thinking_delta,
 )
-from providers.translation.responses_items import (
+from providers.translation.openai_clients.responses_items import (
     CallItem,
     Item,
     MessageItem,
@@ -27,8 +27,8 @@ from providers.translation.responses_items import (
     SearchItem,
     arguments_of,
 )
-from providers.translation.responses_request import shows_summary
-from providers.translation.responses_tools import ToolTable
+from providers.translation.openai_clients.responses_request import shows_summary
+from providers.translation.openai_clients.responses_tools import ToolTable
 from providers.translation.usage import from_anthropic
 
 PING = b": ping\n\n"

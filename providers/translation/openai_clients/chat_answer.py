@@ -6,7 +6,7 @@ from typing import Any
 
 from providers import wire_json
 from providers.translation.events import Event
-from providers.translation.openai_errors import error_object
+from providers.translation.openai_clients.errors import error_object
 from providers.translation.usage import Usage, from_anthropic, update_anthropic
 
 PING = b": ping\n\n"

@@ -8,12 +8,12 @@ it, so calls and outputs are paired before the messages are written.
 from dataclasses import dataclass, field
 from typing import Any
 
-from providers.translation import typed_client_tools
 from providers.translation.arguments import tool_input_of
-from providers.translation.chat_answer import CUSTOM_INPUT
-from providers.translation.responses_contents import content_blocks, result_content
-from providers.translation.responses_reasoning import thinking_block
-from providers.translation.responses_tools import inner_name, inner_names
+from providers.translation.openai_clients import typed_client_tools
+from providers.translation.openai_clients.chat_answer import CUSTOM_INPUT
+from providers.translation.openai_clients.responses_contents import content_blocks, result_content
+from providers.translation.openai_clients.responses_reasoning import thinking_block
+from providers.translation.openai_clients.responses_tools import inner_name, inner_names
 from providers.translation.tool_ids import plain_id
 from providers.translation.validation import InvalidRequest
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from providers.translation.chat_contents import content_blocks, tool_result_content
-from providers.translation.chat_tools import add_tools, call_blocks
+from providers.translation.openai_clients.chat_contents import content_blocks, tool_result_content
+from providers.translation.openai_clients.chat_tools import add_tools, call_blocks
 from providers.translation.schemas import WISH_FOR_JSON
 from providers.translation.tool_ids import plain_id
 from providers.translation.validation import InvalidRequest, MessagesForm, whole_number

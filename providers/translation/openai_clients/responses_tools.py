@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from providers.translation import typed_client_tools
-from providers.translation.chat_answer import CUSTOM_INPUT
+from providers.translation.openai_clients import typed_client_tools
+from providers.translation.openai_clients.chat_answer import CUSTOM_INPUT
 from providers.translation.validation import InvalidRequest
 
 Kind = Literal["function", "custom", "tool_search", "local_shell", "shell", "apply_patch"]

@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from providers.translation import typed_client_tools
 from providers.translation.arguments import RAW_KEY
-from providers.translation.chat_answer import CUSTOM_INPUT
-from providers.translation.responses_reasoning import encrypted_content
-from providers.translation.responses_tools import ClientTool
+from providers.translation.openai_clients import typed_client_tools
+from providers.translation.openai_clients.chat_answer import CUSTOM_INPUT
+from providers.translation.openai_clients.responses_reasoning import encrypted_content
+from providers.translation.openai_clients.responses_tools import ClientTool
 
 Item = dict[str, Any]
 # Writes one event: its type, and its members besides `type` and `sequence_number`.

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.translation.completion_builder import CompletionBuilder
+from providers.translation.openai_clients.completion_builder import CompletionBuilder
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4)
 JSON = st.recursive(

@@ -2,7 +2,7 @@ import base64
 
 import pytest
 
-from providers.translation.media_sources import document_source, image_source
+from providers.translation.openai_clients.media_sources import document_source, image_source
 from providers.translation.validation import InvalidRequest
 
 

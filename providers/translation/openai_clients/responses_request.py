@@ -6,8 +6,8 @@ Source: OpenAI Responses API reference, and what Codex CLI 0.169 sends.
 
 from typing import Any
 
-from providers.translation.responses_input import Conversation, conversation
-from providers.translation.responses_tools import ToolTable
+from providers.translation.openai_clients.responses_input import Conversation, conversation
+from providers.translation.openai_clients.responses_tools import ToolTable
 from providers.translation.schemas import WISH_FOR_JSON
 from providers.translation.validation import InvalidRequest, MessagesForm, whole_number
 

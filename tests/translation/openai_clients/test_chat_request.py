@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from providers.translation.chat_request import from_chat
 from providers.translation.native_request import NativeOptions, to_native
+from providers.translation.openai_clients.chat_request import from_chat
 from providers.translation.validation import InvalidRequest, validate
 from tests.translation.strict_anthropic import check
 

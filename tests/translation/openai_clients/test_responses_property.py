@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from providers.translation.native_request import NativeOptions, to_native
+from providers.translation.openai_clients.responses_answer import ResponsesEncoder
+from providers.translation.openai_clients.responses_request import from_responses
 from providers.translation.request import to_chat_request
-from providers.translation.responses_answer import ResponsesEncoder
-from providers.translation.responses_request import from_responses
 from providers.translation.validation import InvalidRequest, validate
 from tests.translation import openai_sdk, strict_anthropic
 from tests.translation.conversations import options

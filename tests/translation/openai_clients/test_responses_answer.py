@@ -5,8 +5,8 @@ import pydantic
 import pytest
 
 from providers.translation.events import MessageBuilder
-from providers.translation.responses_answer import ResponsesEncoder
-from providers.translation.responses_request import from_responses
+from providers.translation.openai_clients.responses_answer import ResponsesEncoder
+from providers.translation.openai_clients.responses_request import from_responses
 from tests.translation import answers, openai_sdk
 from tests.translation.answers import LENGTH, ROLE, STOP, TOOL_STOP, USAGE, call, calls, reasoning, text, translate
 

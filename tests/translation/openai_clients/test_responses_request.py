@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from providers.translation.openai_clients.responses_request import from_responses
 from providers.translation.request import to_chat_request
-from providers.translation.responses_request import from_responses
 from providers.translation.validation import InvalidRequest, validate
 from tests.translation.conversations import options
 

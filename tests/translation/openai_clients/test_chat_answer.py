@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from providers.translation.chat_answer import ChatEncoder, finish_reason
 from providers.translation.events import (
     MessageBuilder,
     block_start,
@@ -15,6 +14,7 @@ from providers.translation.events import (
     text_delta,
     thinking_delta,
 )
+from providers.translation.openai_clients.chat_answer import ChatEncoder, finish_reason
 
 USAGE = {"input_tokens": 10, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 1, "output_tokens": 7}
 CUSTOM = {"type": "custom", "custom": {"name": "patch"}}

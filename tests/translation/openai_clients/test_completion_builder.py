@@ -6,7 +6,7 @@ import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from providers.translation.completion_builder import CompletionBuilder, tool_names
+from providers.translation.openai_clients.completion_builder import CompletionBuilder, tool_names
 from tests.fakes.transport import chunk
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}

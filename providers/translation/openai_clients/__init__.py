@@ -1,0 +1,1 @@
+"""What clients of OpenAI's APIs say and hear: Chat Completions and Responses to Messages, and answers back."""
