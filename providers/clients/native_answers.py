@@ -5,16 +5,17 @@ Looked at, in passing: usage, the stop reason, and errors.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providers import wire_json
 from providers.clients import event_bytes
 from providers.clients.anthropic_headers import relayed_headers, request_id, sends_own_credential
-from providers.clients.base import NotChanged, UpstreamCall
+from providers.clients.base import UpstreamCall
 from providers.clients.event_bytes import EventBuffer
 from providers.clients.http import UpstreamStream
-from providers.errors import ErrorKind, UpstreamError, classify_payload
+from providers.clients.relayed import Relayed, WholeBody, WholeEvents
+from providers.errors import UpstreamError, classify_payload
 from providers.target import Target
 from providers.translation.events import MessageBuilder
 from providers.translation.usage import Usage, from_anthropic, merge_anthropic
@@ -37,24 +38,17 @@ def is_event_stream(headers: Mapping[str, str]) -> bool:
     return "json" not in content_type and "html" not in content_type
 
 
-class _NativeAnswer(NotChanged):
+class _NativeAnswer(Relayed):
     """What both forms of an answer have. See `providers.clients.base.Answer`."""
 
     def __init__(self, stream: UpstreamStream, target: Target, call: UpstreamCall) -> None:
-        self.status = stream.status
+        super().__init__(stream, target, request_id(stream.headers))
         self.headers = relayed_headers(stream.headers)
-        self.upstream_request_id = request_id(stream.headers)
-        self.dropped_fields: list[str] = []
-        self.stop_reason: str | None = None
         self.is_empty = False
-        self.upstream_model = ""  # what the upstream says it answered with: relays substitute
         self._usage = Usage()
         self._input_tokens_estimate = call.input_tokens_estimate
         self._is_passthrough = call.is_passthrough
         self._relays_auth = sends_own_credential(target, call)
-        self._stream = stream
-        self._target = target
-        self._ended = False
 
     @property
     def usage(self) -> Usage:
@@ -64,23 +58,6 @@ class _NativeAnswer(NotChanged):
             usage.input_tokens = max(self._input_tokens_estimate, 1)
             usage.is_estimated = True
         return usage
-
-    @property
-    def notes(self) -> list[str]:
-        """What was odd: relays that answer with another model than was asked for."""
-        if self.upstream_model in ("", self._target.model_id):
-            return []
-        return [f"the upstream says it answered with {self.upstream_model[:100]}"]
-
-    async def aclose(self) -> None:
-        """Close the connection, at once if the answer has not ended."""
-        await self._stream.aclose(finished=self._ended)
-
-    def _bad_response(self, message: str) -> UpstreamError:
-        return UpstreamError(
-            ErrorKind.BAD_RESPONSE, message, status=self.status, provider=self._target.provider_name,
-            request_id=self.upstream_request_id,
-        )  # fmt: skip
 
     def _error_in(self, payload: Any, body: bytes) -> UpstreamError:
         """Return the error that `payload`, decoded from `body`, reports under a 200."""
@@ -94,23 +71,17 @@ class _NativeAnswer(NotChanged):
         return error
 
 
-class NativeMessage(_NativeAnswer):
+class NativeMessage(WholeBody, _NativeAnswer):
     """The answer to a client that asked for no stream, or whose server gives none."""
 
     def __init__(self, stream: UpstreamStream, target: Target, call: UpstreamCall) -> None:
         super().__init__(stream, target, call)
-        self._body = b""
         if call.streamed:  # passed through: not what was asked for
             self.headers.append(("content-type", stream.headers.get("content-type", "application/json")))
 
     async def start(self, before: float) -> None:
         """Read the whole answer. Raises `UpstreamError` where it is no message."""
-        body = bytearray()
-        while (data := await self._stream.read(before=before)) is not None:
-            body += data
-            if len(body) > event_bytes.MAX_BYTES:
-                raise self._bad_response("the answer is larger than 64 MiB")
-        self._body = bytes(body)
+        self._body = await self._whole(before)
         self._ended = True
         try:
             self._read_message()
@@ -140,25 +111,8 @@ class NativeMessage(_NativeAnswer):
             self._usage.output_tokens = max(1, len(body) // _BYTES_PER_TOKEN)
             self._usage.is_estimated = True
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body: there is no stream to a client that asked for none."""
-        await asyncio.sleep(0)
-        yield self._body
 
-    def tail(self) -> bytes:
-        """Return nothing: the body is whole."""
-        return b""
-
-    def interrupted(self) -> bytes:
-        """Return nothing: a body cannot be interrupted, it has been read."""
-        return b""
-
-    async def message(self) -> bytes:
-        """Return the body as received."""
-        return self._body
-
-
-class NativeStream(_NativeAnswer):
+class NativeStream(WholeEvents, _NativeAnswer):
     """The answer to a client that asked for a stream: whole events, as received."""
 
     def __init__(self, stream: UpstreamStream, target: Target, call: UpstreamCall) -> None:
@@ -238,23 +192,9 @@ class NativeStream(_NativeAnswer):
             self._reading = None
         await super().aclose()
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield whole events as received, up to message_stop. Raises `UpstreamError`."""
-        ready, self._ready = b"".join(self._ready), []
-        if ready:
-            yield ready
-        while not self._ended:
-            piece = await self._advance()
-            if piece:
-                yield piece
-
     def tail(self) -> bytes:
         """Return the event message_stop, and what came with it."""
         return self._tail
-
-    def interrupted(self) -> bytes:
-        """Return nothing: only whole events were relayed, and an error event may follow any of them."""
-        return b""
 
     async def message(self) -> bytes:
         """Return the message that the events make. Raises `UpstreamError`."""

@@ -1,16 +1,16 @@
 """Answers of Chat Completions upstreams on their way to a client of the same format, as received."""
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 from providers import wire_json
 from providers.clients import event_bytes
-from providers.clients.base import NotChanged, UpstreamCall
+from providers.clients.base import UpstreamCall
 from providers.clients.event_bytes import EventBuffer
 from providers.clients.http import UpstreamStream
 from providers.clients.openai import request_id_of
-from providers.errors import ErrorKind, UpstreamError, classify_payload
+from providers.clients.relayed import Relayed, WholeEvents
+from providers.errors import UpstreamError, classify_payload
 from providers.target import Target
 from providers.translation.response import error_of, to_chunks
 from providers.translation.stop import error_for, meaning_of
@@ -30,25 +30,18 @@ _CHUNK_OVERHEAD_BYTES = 170
 BYTES_PER_TOKEN = 4
 
 
-class RelayedAnswer(NotChanged):
+class RelayedAnswer(Relayed):
     """What both forms of an answer have. See `providers.clients.base.Answer`."""
 
     def __init__(self, stream: UpstreamStream, target: Target, call: UpstreamCall, secret: str) -> None:
-        self.status = stream.status
+        super().__init__(stream, target, request_id_of(stream))
         # None of the upstream's: rate limits and organisation are those of our account.
         self.headers: list[tuple[str, str]] = []
-        self.upstream_request_id = request_id_of(stream)
-        self.dropped_fields: list[str] = []
-        self.stop_reason: str | None = None
-        self.upstream_model = ""  # what the upstream says it answered with: relays substitute
         self._usage: Usage | None = None
         self._answer_tokens = 0  # of the text so far, by estimate
         self._says = False  # there was something for the client
-        self._stream = stream
-        self._target = target
         self._call = call
         self._secret = secret
-        self._ended = False
 
     @property
     def usage(self) -> Usage:
@@ -65,26 +58,6 @@ class RelayedAnswer(NotChanged):
     def is_empty(self) -> bool:
         """Whether the upstream ended normally without saying anything."""
         return self._ended and not self._says
-
-    @property
-    def notes(self) -> list[str]:
-        """What was odd: relays that answer with another model than was asked for."""
-        if self.upstream_model in ("", self._target.model_id):
-            return []
-        return [f"the upstream says it answered with {self.upstream_model[:100]}"]
-
-    async def aclose(self) -> None:
-        """Close the connection, at once if the answer has not ended."""
-        await self._stream.aclose(finished=self._ended)
-
-    async def _whole(self, before: float | None, begin: bytes = b"") -> bytes:
-        """Return the body from `begin` to its end."""
-        body = bytearray(begin)
-        while (data := await self._stream.read(before=before)) is not None:
-            body += data
-            if len(body) > event_bytes.MAX_BYTES:
-                raise self._bad_response("the answer is larger than 64 MiB")
-        return bytes(body)
 
     def _completion(self, body: bytes) -> dict[str, Any]:
         """Return the completion in `body`. Raises `UpstreamError` where it is none."""
@@ -131,12 +104,6 @@ class RelayedAnswer(NotChanged):
         payload = error_of(chunk)
         return None if payload is None else self._error_in(payload)
 
-    def _bad_response(self, message: str) -> UpstreamError:
-        return UpstreamError(
-            ErrorKind.BAD_RESPONSE, message, status=self.status, provider=self._target.provider_name,
-            request_id=self.upstream_request_id,
-        )  # fmt: skip
-
     def _error_in(self, payload: Any) -> UpstreamError:
         """Return the error that `payload` reports under a 200."""
         error = classify_payload(
@@ -147,7 +114,7 @@ class RelayedAnswer(NotChanged):
         return error
 
 
-class RelayedStream(RelayedAnswer):
+class RelayedStream(WholeEvents, RelayedAnswer):
     """The answer to a client that asked for a stream: whole events, as received but for the model's name."""
 
     def __init__(self, stream: UpstreamStream, target: Target, call: UpstreamCall, secret: str) -> None:
@@ -173,23 +140,9 @@ class RelayedStream(RelayedAnswer):
             if piece:
                 self._ready.append(piece)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield whole events, up to [DONE]. Raises `UpstreamError`."""
-        ready, self._ready = b"".join(self._ready), []
-        if ready:
-            yield ready
-        while not self._ended:
-            piece = await self._advance()
-            if piece:
-                yield piece
-
     def tail(self) -> bytes:
         """Return the event [DONE]: a client may wait for it even where the upstream sent none."""
         return _DONE
-
-    def interrupted(self) -> bytes:
-        """Return nothing: only whole events were relayed, and an error may follow any of them."""
-        return b""
 
     async def message(self) -> bytes:
         """Return all events, as a client that asked for no stream never gets them."""

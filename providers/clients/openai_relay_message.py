@@ -1,14 +1,13 @@
 """The whole answer of a Chat Completions upstream, for a client of the same format that asked for no stream."""
 
-import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 from providers import wire_json
 from providers.clients import event_bytes
 from providers.clients.openai_relay_answer import AFTER_FINISH_S, BYTES_PER_TOKEN, RelayedAnswer
+from providers.clients.relayed import WholeBody
 from providers.errors import UpstreamError, one_line
 from providers.json_patch import Patch, apply
 from providers.translation.openai_clients.completion_builder import CompletionBuilder, tool_names
@@ -18,13 +17,11 @@ from providers.translation.validation import whole_number
 _SSE_LINE = re.compile(rb"(?:data|event|id|retry)?:")
 
 
-class RelayedMessage(RelayedAnswer):
+class RelayedMessage(WholeBody, RelayedAnswer):
     """The answer to a client that asked for no stream: as received, or the stream that came instead put together.
 
     Some platforms answer only streams and are asked for one; some servers stream whatever they are asked for.
     """
-
-    _body = b""
 
     async def start(self, before: float) -> None:
         """Read the whole answer. Raises `UpstreamError` where it is no completion, or is cut."""
@@ -50,23 +47,6 @@ class RelayedMessage(RelayedAnswer):
             except ValueError as error:
                 raise self._bad_response("the answer cannot be read") from error
         self._body = body
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body: there is no stream to a client that asked for none."""
-        await asyncio.sleep(0)
-        yield self._body
-
-    def tail(self) -> bytes:
-        """Return nothing: the body is whole."""
-        return b""
-
-    def interrupted(self) -> bytes:
-        """Return nothing: a body cannot be interrupted, it has been read."""
-        return b""
-
-    async def message(self) -> bytes:
-        """Return the body."""
-        return self._body
 
     async def _gathered(self, data: bytes, before: float) -> dict[str, Any]:
         """Return the completion that a stream beginning with `data` is. Raises `UpstreamError`."""
