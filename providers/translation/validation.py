@@ -1,5 +1,6 @@
 """The checks a Messages API request must pass. All else is translated as well as it can be."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +61,17 @@ def whole_number(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and value >= 0 else None
+
+
+def add_sampling(body: dict[str, Any], document: Mapping[str, Any]) -> None:
+    """Copy the sampling parameters of a request to one of OpenAI's APIs. Raises `InvalidRequest`."""
+    for name, highest in (("temperature", 2), ("top_p", 1)):
+        value = document.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
+            raise InvalidRequest(f"{name}: expected a number from 0 to {highest}")
+        body[name] = value
 
 
 def _check_message(message: Any, position: int) -> None:

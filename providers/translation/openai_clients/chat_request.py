@@ -6,7 +6,7 @@ from providers.translation.openai_clients.chat_contents import content_blocks, t
 from providers.translation.openai_clients.chat_tools import add_tools, call_blocks
 from providers.translation.schemas import WISH_FOR_JSON
 from providers.translation.tool_ids import plain_id
-from providers.translation.validation import InvalidRequest, MessagesForm, whole_number
+from providers.translation.validation import InvalidRequest, MessagesForm, add_sampling, whole_number
 
 _TRANSLATED = frozenset(
     (
@@ -151,13 +151,7 @@ def _add_limits(form: MessagesForm, document: dict[str, Any]) -> None:
             raise InvalidRequest("stop: expected a string or an array of strings")
         if usable := [text for text in sequences if text.strip()]:
             body["stop_sequences"] = usable
-    for name, highest in (("temperature", 2), ("top_p", 1)):
-        value = document.get(name)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
-            raise InvalidRequest(f"{name}: expected a number from 0 to {highest}")
-        body[name] = value
+    add_sampling(body, document)
     if document.get("top_k") is not None:
         body["top_k"] = document["top_k"]
 

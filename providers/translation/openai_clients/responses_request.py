@@ -9,7 +9,7 @@ from typing import Any
 from providers.translation.openai_clients.responses_input import Conversation, conversation
 from providers.translation.openai_clients.responses_tools import ToolTable
 from providers.translation.schemas import WISH_FOR_JSON
-from providers.translation.validation import InvalidRequest, MessagesForm, whole_number
+from providers.translation.validation import InvalidRequest, MessagesForm, add_sampling, whole_number
 
 _TRANSLATED = frozenset(
     (
@@ -150,13 +150,7 @@ def _add_limits(body: dict[str, Any], document: dict[str, Any]) -> None:
         if not number:
             raise InvalidRequest("max_output_tokens: expected an integer of at least 1")
         body["max_tokens"] = number
-    for name, highest in (("temperature", 2), ("top_p", 1)):
-        value = document.get(name)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
-            raise InvalidRequest(f"{name}: expected a number from 0 to {highest}")
-        body[name] = value
+    add_sampling(body, document)
 
 
 def _add_identity(body: dict[str, Any], document: dict[str, Any]) -> None:
