@@ -72,6 +72,22 @@ def _time_zones() -> list[str]:
     return sorted(name for name in zoneinfo.available_timezones() if "/" in name and not name.startswith("Etc/"))
 
 
+class SecretField(forms.CharField):
+    """A secret that goes in and never comes out, and that an HTTP header can carry. Optional: empty changes nothing."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        # Never rendered back, not even after an error in another field.
+        widget = forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "size": 40})
+        help_text = _("Stored encrypted and never shown again. Empty: unchanged.")
+        super().__init__(required=False, widget=widget, help_text=help_text, **kwargs)
+
+    def validate(self, value: str) -> None:
+        """Raise `ValidationError` for a secret that no HTTP header can carry."""
+        super().validate(value)
+        if not (value.isascii() and value.isprintable()) or " " in value:
+            raise ValidationError(_("A secret is made of visible ASCII characters without spaces."))
+
+
 class TimeZoneField(forms.ChoiceField):
     """A choice of the time zones of the world; `empty` says what no choice means."""
 

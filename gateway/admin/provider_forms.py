@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from gateway.admin_base import SecretField
 from providers.models import Credential, Provider
 from providers.presets import PRESETS, wire_format_of
 from routing.models import Policy
@@ -46,25 +47,17 @@ class ProviderForm(_ProviderModelForm):
 class CredentialForm(_CredentialModelForm):
     """A credential whose secret goes in and never comes out."""
 
-    secret = forms.CharField(
-        label=capfirst(_("secret")),
-        required=False,
-        # Never rendered back, not even after an error in another field.
-        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "size": 40}),
-        help_text=_("Stored encrypted and never shown again. Empty: unchanged."),
-    )
+    secret = SecretField(label=capfirst(_("secret")))
 
     class Meta:
         model = Credential
         fields = ("name", "secret", "position", "is_enabled")
 
     def clean_secret(self) -> str:
-        """Return the secret. Raises `ValidationError` for one that no HTTP header can carry."""
+        """Return the secret. Raises `ValidationError` where a new credential has none."""
         secret: str = self.cleaned_data["secret"]
         if not secret and self.instance.pk is None:
             raise ValidationError(_("Enter the secret."))
-        if not (secret.isascii() and secret.isprintable()) or " " in secret:
-            raise ValidationError(_("A secret is made of visible ASCII characters without spaces."))
         return secret
 
     def save(self, commit: bool = True) -> Credential:
