@@ -16,7 +16,7 @@ from gateway.incoming import Received
 from gateway.log_context import request_id as log_request_id
 from gateway.outcome import Progress
 from providers import wire_json
-from providers.clients.base import Recording, UpstreamCall
+from providers.clients.base import UpstreamCall
 from providers.errors import ErrorKind, UpstreamError
 from providers.target import Target
 from providers.translation import tokens
@@ -97,10 +97,7 @@ async def ask(
         decision=Decision(admitted.policy.name if admitted.policy else "", "", f"{kind} model", candidates),
         parent_id=call.request_id,
     )
-    if admitted.capture != "off":
-        inner.upstream_call.recording = Recording(keeps_bodies=admitted.capture == "full")
-    if admitted.capture == "full":
-        inner.sent = bytearray()
+    inner.begin_capture()
     token = log_request_id.set(request_id)
     status, failure = "failed", None
     try:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.ledger_items import Admitted, Settlement
 from gateway import capture, errors
 from gateway.incoming import Received
-from providers.clients.base import UpstreamCall
+from providers.clients.base import Recording, UpstreamCall
 from providers.errors import UpstreamError
 from providers.pricing import cost_of
 from providers.translation.usage import Usage
@@ -39,6 +39,14 @@ class Progress:
     sent_bytes: int = 0
     sent: bytearray | None = None  # what the client got, when it is to be captured
     parent_id: str = ""  # of a call that the gateway makes itself: the request id of the call that it serves
+
+    def begin_capture(self) -> None:
+        """Keep what the capture mode in force wants, from here on."""
+        is_full = self.admitted.capture == "full"
+        if self.admitted.capture != "off":
+            self.upstream_call.recording = Recording(keeps_bodies=is_full)
+        if is_full:
+            self.sent = bytearray()
 
     def elapsed_ms(self) -> int:
         """Return the milliseconds since the request came in."""

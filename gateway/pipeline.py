@@ -31,7 +31,7 @@ from gateway.outcome import Progress
 from gateway.relay import EventStream, Outbox
 from gateway.token_count import estimate
 from providers import calibration, pricing
-from providers.clients.base import Recording, UpstreamCall
+from providers.clients.base import UpstreamCall
 from providers.errors import UpstreamError
 from providers.target import Target
 from providers.translation import tokens
@@ -159,10 +159,7 @@ class _Call:
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outbox = Outbox()
         self._is_settled = False
-        if known.admitted.capture != "off":
-            known.upstream_call.recording = Recording(keeps_bodies=known.admitted.capture == "full")
-        if known.admitted.capture == "full":
-            known.sent = bytearray()
+        known.begin_capture()
 
     async def answer(self) -> HttpResponseBase:
         """Return the response: after the first event, or, for a stream, when the client has waited long enough."""
