@@ -1,0 +1,106 @@
+"""Ordered lists of targets, and the names that clients may ask for instead."""
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from providers.models import Model, name_validator
+from providers.presets import wire_format_of
+
+
+class Route(models.Model):
+    """An ordered list of targets."""
+
+    class Order(models.TextChoices):
+        PRIORITY = "priority", _("in the given order")
+        WEIGHTED = "weighted", _("by weight")
+        CHEAPEST = "cheapest", _("cheapest first")
+        FASTEST = "fastest", _("fastest first")
+
+    name = models.CharField(_("name"), max_length=60, unique=True, validators=[name_validator])
+    targets: "models.ManyToManyField[Model, RouteEntry]" = models.ManyToManyField(
+        Model, through="RouteEntry", related_name="routes", verbose_name=_("targets")
+    )
+    order = models.CharField(_("order"), max_length=10, choices=Order.choices, default=Order.PRIORITY)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("route")
+        verbose_name_plural = _("routes")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def targets_of_another_wire(self) -> list[str]:
+        """Return the names of the targets that are no Anthropic-compatible servers: a body cannot be passed to them."""
+        models_of_route = Model.objects.filter(route_entries__route=self).select_related("provider")
+        return [str(model) for model in models_of_route if wire_format_of(model.provider) != "anthropic"]
+
+    def clean(self) -> None:
+        if self.order != self.Order.PRIORITY:
+            raise ValidationError({"order": _("Only the given order is available in this version.")})
+
+
+class RouteEntry(models.Model):
+    """One target of a route."""
+
+    route = models.ForeignKey(Route, models.CASCADE, related_name="entries", verbose_name=_("route"))
+    model = models.ForeignKey(Model, models.PROTECT, related_name="route_entries", verbose_name=_("target"))
+    position = models.PositiveIntegerField(_("position"), default=0)
+    weight = models.PositiveIntegerField(_("weight"), default=1, validators=[MinValueValidator(1)])
+
+    class Meta:
+        verbose_name = _("target")
+        verbose_name_plural = _("targets")
+        ordering = ["position", "pk"]
+        constraints = [models.UniqueConstraint("route", "model", name="routing_routeentry_unique_model")]
+
+    def __str__(self) -> str:
+        return str(self.model)
+
+    def clean(self) -> None:
+        if self.model_id is None or self.route_id is None or wire_format_of(self.model.provider) == "anthropic":
+            return
+        policy = self.route.policies.filter(mode="passthrough").first()
+        if policy is not None:
+            fault = _("%(target)s is no Anthropic-compatible server, and the policy %(policy)s passes calls through.")
+            raise ValidationError(
+                {"model": ValidationError(fault, params={"target": str(self.model), "policy": policy.name})}
+            )
+
+
+class ModelAlias(models.Model):
+    """A name that clients may ask for, and what it means."""
+
+    pattern = models.CharField(
+        _("pattern"), max_length=200, unique=True, help_text=_("A model name; * stands for any characters.")
+    )
+    model = models.ForeignKey(
+        Model, models.PROTECT, related_name="aliases", null=True, blank=True, verbose_name=_("model")
+    )
+    route = models.ForeignKey(
+        Route, models.PROTECT, related_name="aliases", null=True, blank=True, verbose_name=_("route")
+    )
+    position = models.PositiveIntegerField(_("position"), default=0)
+
+    class Meta:
+        verbose_name = _("model alias")
+        verbose_name_plural = _("model aliases")
+        ordering = ["position", "pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(model__isnull=True, route__isnull=False) | Q(model__isnull=False, route__isnull=True),
+                name="routing_modelalias_one_target",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.pattern
+
+    def clean(self) -> None:
+        if (self.model_id is None) == (self.route_id is None):
+            raise ValidationError(_("Choose either a model or a route."))
