@@ -247,7 +247,7 @@ def settle_batch(items: Sequence[Settlement], snapshot: Snapshot) -> int:
             call.team_id,
             item.provider_name,
             item.model_name,
-            call.scene_name,
+            item.scene_name,
             call.kind,
             item.currency,
         )

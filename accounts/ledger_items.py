@@ -66,6 +66,7 @@ class Settlement:
     reference_currency: str = ""
     policy_name: str = ""
     route_name: str = ""
+    scene_name: str = ""
     provider_name: str = ""
     model_name: str = ""
     decision: dict[str, Any] = field(default_factory=dict)

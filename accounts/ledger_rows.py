@@ -86,7 +86,6 @@ class RunningRow:
     user_id: int
     team_id: int | None
     kind: str
-    scene_name: str
     reservation: dict[str, Any]
     started_at: datetime
 

@@ -163,13 +163,13 @@ def lock_running(ids: Collection[uuid.UUID]) -> list[RunningRow]:
     for begin in range(0, len(pending), _IN_LIMIT):
         part = pending[begin : begin + _IN_LIMIT]
         rows = query(
-            "SELECT id, key_id, user_id, team_id, kind, scene_name, reservation, started_at FROM accounts_callrecord"
+            "SELECT id, key_id, user_id, team_id, kind, reservation, started_at FROM accounts_callrecord"
             f" WHERE status = 'running' AND id IN ({marks(part)}) ORDER BY id{lock()}",
             part,
         )
         found += [
-            RunningRow(read_uuid(call_id), key_id, user_id, team_id, kind, scene, read_json(reservation), started_at)
-            for call_id, key_id, user_id, team_id, kind, scene, reservation, started in rows
+            RunningRow(read_uuid(call_id), key_id, user_id, team_id, kind, read_json(reservation), started_at)
+            for call_id, key_id, user_id, team_id, kind, reservation, started in rows
             if (started_at := read_time(started)) is not None
         ]
     return found
@@ -177,11 +177,11 @@ def lock_running(ids: Collection[uuid.UUID]) -> list[RunningRow]:
 
 _CLOSE_CALL = (
     "UPDATE accounts_callrecord SET status = %s, settled_at = %s, booked_on = %s, policy_name = %s, route_name = %s,"
-    " provider_name = %s, model_name = %s, decision = %s, dropped_fields = %s, http_status = %s, error_kind = %s,"
-    " error_message = %s, stop_reason = %s, upstream_request_id = %s, input_tokens = %s, output_tokens = %s,"
-    " cache_read_tokens = %s, cache_write_tokens = %s, thinking_tokens = %s, usage_is_estimated = %s, cost = %s,"
-    " currency = %s, cost_source = %s, reference_cost = %s, reference_currency = %s, ttft_ms = %s, duration_ms = %s"
-    " WHERE id = %s"
+    " scene_name = %s, provider_name = %s, model_name = %s, decision = %s, dropped_fields = %s, http_status = %s,"
+    " error_kind = %s, error_message = %s, stop_reason = %s, upstream_request_id = %s, input_tokens = %s,"
+    " output_tokens = %s, cache_read_tokens = %s, cache_write_tokens = %s, thinking_tokens = %s,"
+    " usage_is_estimated = %s, cost = %s, currency = %s, cost_source = %s, reference_cost = %s,"
+    " reference_currency = %s, ttft_ms = %s, duration_ms = %s WHERE id = %s"
 )
 
 
@@ -196,6 +196,7 @@ def close_calls(items: Sequence[tuple[Settlement, date]]) -> None:
                 connection.ops.adapt_datefield_value(booked_on),
                 item.policy_name,
                 item.route_name,
+                item.scene_name,
                 item.provider_name,
                 item.model_name,
                 _json(item.decision),

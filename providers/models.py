@@ -101,6 +101,13 @@ class Provider(models.Model):
     total_timeout_s = models.FloatField(
         _("total timeout (s)"), null=True, blank=True, validators=[MinValueValidator(0.1)]
     )
+    max_concurrency = models.PositiveIntegerField(
+        _("calls at the same time"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Of all workers together. Empty: no limit."),
+    )
     allow_private_network = models.BooleanField(
         _("allow private network"),
         default=False,

@@ -8,7 +8,19 @@ class RoutingConfig(AppConfig):
 
     def ready(self) -> None:
         from providers.config_version import bump_on_change, bump_on_relation
-        from routing.models import ClassifierEntry, ModelAlias, Policy, Route, RouteEntry, RuntimeSettings, Scene
+        from routing.models import (
+            ClassifierEntry,
+            KindRule,
+            ModelAlias,
+            Policy,
+            Route,
+            RouteEntry,
+            RuntimeSettings,
+            Scene,
+            SceneRule,
+            TrainedScorer,
+        )
 
-        bump_on_change(Policy, Route, RouteEntry, Scene, ModelAlias, ClassifierEntry, RuntimeSettings)
+        bump_on_change(Policy, Route, RouteEntry, Scene, SceneRule, KindRule, ModelAlias, ClassifierEntry)
+        bump_on_change(RuntimeSettings, TrainedScorer)
         bump_on_relation(Policy.scenes.through)

@@ -2,7 +2,9 @@
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import time
 from fnmatch import translate
 from zoneinfo import ZoneInfo
 
@@ -10,7 +12,7 @@ from providers import config_version
 from providers.encryption import Undecryptable
 from providers.target import SearchBackend, Target
 from providers.targets import load_targets
-from routing.models import ModelAlias, Policy, Route, RuntimeSettings
+from routing.models import ModelAlias, Policy, Route, RuntimeSettings, Scene
 
 logger = logging.getLogger(__name__)
 
@@ -21,15 +23,58 @@ class RouteSnapshot:
 
     name: str
     target_names: tuple[str, ...]
+    order: str = Route.Order.PRIORITY
+    weights: tuple[int, ...] = ()  # one per target
+
+
+@dataclass(frozen=True, slots=True)
+class SceneRuleSnapshot:
+    """A rule of a scene. None and empty: no condition."""
+
+    keywords: tuple[str, ...] = ()  # case-folded
+    pattern: str = ""
+    min_prompt_tokens: int | None = None
+    max_prompt_tokens: int | None = None
+    efforts: frozenset[str] = frozenset()
+    plan_mode: bool | None = None
+    has_image: bool | None = None
+    has_pdf: bool | None = None
+    has_tools: bool | None = None
+    time_from: time | None = None
+    time_until: time | None = None
+    weekdays: frozenset[int] = frozenset()  # 1 is Monday
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSnapshot:
+    """A scene that is enabled."""
+
+    name: str
+    description: str
+    examples: tuple[str, ...]
+    route: RouteSnapshot
+    is_default: bool = False
+    rules: tuple[SceneRuleSnapshot, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KindRuleSnapshot:
+    """Where the requests of one kind go."""
+
+    action: str  # a KindRule.Action value
+    scene_name: str = ""
+    route: RouteSnapshot | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AliasSnapshot:
-    """A name pattern, and the route or the single target behind it."""
+    """A name pattern, and the route, the single target or the scene behind it."""
 
     pattern: str
     matches: re.Pattern[str]
     route: RouteSnapshot
+    scene_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +87,25 @@ class PolicySnapshot:
     route: RouteSnapshot | None
     capture: str  # "" as in the settings
     reference: Target | None
+    scenes: tuple[SceneSnapshot, ...] = ()  # of a smart policy, in order; the default scene is one of them
+    kind_rules: Mapping[str, KindRuleSnapshot] = field(default_factory=dict)
+    cheap_route: RouteSnapshot | None = None
+    classifier_names: tuple[str, ...] = ()  # of targets
+    classifier_timeout_ms: int = 1500
+    min_confidence: float = 0.6
+    stickiness: str = "turn"
+    session_idle_minutes: int = 30
+    continues_streams: bool = False
+    shadow_pk: int | None = None
+
+    @property
+    def default_scene(self) -> SceneSnapshot | None:
+        """The scene that answers where no other does."""
+        return next((scene for scene in self.scenes if scene.is_default), None)
+
+    def scene(self, name: str) -> SceneSnapshot | None:
+        """Return the scene `name` of this policy."""
+        return next((scene for scene in self.scenes if scene.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,39 +145,23 @@ def load() -> Snapshot:
     """Read the configuration. The version is read first: a change in between is loaded again on the next call."""
     version = config_version.current()
     targets = load_targets()
-    routes = {
-        route.pk: RouteSnapshot(route.name, tuple(str(entry.model) for entry in route.entries.all()))
-        for route in Route.objects.prefetch_related("entries__model__provider")
+    routes = {route.pk: _route(route) for route in Route.objects.prefetch_related("entries__model__provider")}
+    scenes = {
+        scene.pk: _scene(scene, routes[scene.route_id])
+        for scene in Scene.objects.filter(is_enabled=True).prefetch_related("rules")  # in order
     }
-    aliases = tuple(
-        AliasSnapshot(
-            alias.pattern,
-            re.compile(translate(alias.pattern)),
-            routes[alias.route_id] if alias.route_id else RouteSnapshot("", (str(alias.model),)),
-        )
-        # An exact name before a pattern, a longer pattern before a shorter one, whatever the order of entry.
-        for alias in sorted(
-            ModelAlias.objects.select_related("model__provider"),
-            key=lambda alias: ("*" in alias.pattern, alias.position, -len(alias.pattern)),
-        )
-    )
     policies = {
-        policy.pk: PolicySnapshot(
-            pk=policy.pk,
-            name=policy.name,
-            mode=policy.mode,
-            route=routes[policy.route_id] if policy.route_id else None,
-            capture=policy.capture,
-            reference=targets.get(str(policy.reference_model)) if policy.reference_model else None,
+        policy.pk: _policy(policy, routes, scenes, targets)
+        for policy in Policy.objects.select_related("reference_model__provider").prefetch_related(
+            "scenes", "classifier_entries__model__provider", "kind_rules__scene"
         )
-        for policy in Policy.objects.select_related("reference_model__provider")
     }
     default = Policy.objects.filter(is_default=True).values_list("pk", flat=True).first()
     row = RuntimeSettings.load()
     return Snapshot(
         version=version,
         targets=targets,
-        aliases=aliases,
+        aliases=_aliases(routes),
         policies=policies,
         default_policy=policies.get(default) if default is not None else None,
         settings=SettingsSnapshot(
@@ -126,6 +174,92 @@ def load() -> Snapshot:
             safety_model=next((target for target in targets.values() if target.model_pk == row.safety_model_id), None),
             search=_search_backend(row),
         ),
+    )
+
+
+def _route(route: Route) -> RouteSnapshot:
+    entries = list(route.entries.all())
+    return RouteSnapshot(
+        route.name,
+        tuple(str(entry.model) for entry in entries),
+        route.order,
+        tuple(entry.weight for entry in entries),
+    )
+
+
+def _scene(scene: Scene, route: RouteSnapshot) -> SceneSnapshot:
+    rules = tuple(
+        SceneRuleSnapshot(
+            keywords=tuple(keyword.casefold() for keyword in rule.keywords),
+            pattern=rule.pattern,
+            min_prompt_tokens=rule.min_prompt_tokens,
+            max_prompt_tokens=rule.max_prompt_tokens,
+            efforts=frozenset(rule.efforts),
+            plan_mode=rule.plan_mode,
+            has_image=rule.has_image,
+            has_pdf=rule.has_pdf,
+            has_tools=rule.has_tools,
+            time_from=rule.time_from,
+            time_until=rule.time_until,
+            weekdays=frozenset(rule.weekdays),
+            position=rule.position,
+        )
+        for rule in scene.rules.all()
+        if rule.is_enabled
+    )
+    return SceneSnapshot(scene.name, scene.description, tuple(scene.examples), route, scene.is_default, rules)
+
+
+def _policy(
+    policy: Policy,
+    routes: Mapping[int, RouteSnapshot],
+    scenes: Mapping[int, SceneSnapshot],
+    targets: Mapping[str, Target],
+) -> PolicySnapshot:
+    chosen = {scene.pk for scene in policy.scenes.all()}
+    return PolicySnapshot(
+        pk=policy.pk,
+        name=policy.name,
+        mode=policy.mode,
+        route=routes[policy.route_id] if policy.route_id else None,
+        capture=policy.capture,
+        reference=targets.get(str(policy.reference_model)) if policy.reference_model else None,
+        scenes=tuple(scene for pk, scene in scenes.items() if pk in chosen or not chosen),
+        kind_rules={
+            rule.kind: KindRuleSnapshot(
+                rule.action, rule.scene.name if rule.scene else "", routes[rule.route_id] if rule.route_id else None
+            )
+            for rule in policy.kind_rules.all()
+        },
+        cheap_route=routes[policy.cheap_route_id] if policy.cheap_route_id else None,
+        classifier_names=tuple(str(entry.model) for entry in policy.classifier_entries.all()),
+        classifier_timeout_ms=policy.classifier_timeout_ms,
+        min_confidence=policy.min_confidence,
+        stickiness=policy.stickiness,
+        session_idle_minutes=policy.session_idle_minutes,
+        continues_streams=policy.continues_streams,
+        shadow_pk=policy.shadow_id,
+    )
+
+
+def _aliases(routes: Mapping[int, RouteSnapshot]) -> tuple[AliasSnapshot, ...]:
+    # An exact name before a pattern, a longer pattern before a shorter one, whatever the order of entry.
+    rows = sorted(
+        ModelAlias.objects.select_related("model__provider", "scene"),
+        key=lambda alias: ("*" in alias.pattern, alias.position, -len(alias.pattern)),
+    )
+    return tuple(
+        AliasSnapshot(
+            alias.pattern,
+            re.compile(translate(alias.pattern)),
+            routes[alias.route_id]
+            if alias.route_id
+            else routes[alias.scene.route_id]
+            if alias.scene
+            else RouteSnapshot("", (str(alias.model),)),
+            alias.scene.name if alias.scene else "",
+        )
+        for alias in rows
     )
 
 

@@ -7,9 +7,33 @@ from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop, ngettext_lazy
 
-from gateway.admin import accounts, books, calls, captures, providers, quotas, routing
+from gateway.admin import (
+    accounts,
+    books,
+    calls,
+    captures,
+    health,
+    policies,
+    providers,
+    quotas,
+    routes,
+    scenes,
+    settings,
+)
 
-__all__ = ["accounts", "books", "calls", "captures", "providers", "quotas", "routing"]
+__all__ = [
+    "accounts",
+    "books",
+    "calls",
+    "captures",
+    "health",
+    "policies",
+    "providers",
+    "quotas",
+    "routes",
+    "scenes",
+    "settings",
+]
 
 admin.site.site_header = "Wolfgate"
 admin.site.site_title = "Wolfgate"

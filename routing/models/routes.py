@@ -1,9 +1,8 @@
-"""Ordered lists of targets, and the names that clients may ask for instead."""
+"""Ordered lists of targets."""
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from providers.models import Model, name_validator
@@ -71,36 +70,3 @@ class RouteEntry(models.Model):
             raise ValidationError(
                 {"model": ValidationError(fault, params={"target": str(self.model), "policy": policy.name})}
             )
-
-
-class ModelAlias(models.Model):
-    """A name that clients may ask for, and what it means."""
-
-    pattern = models.CharField(
-        _("pattern"), max_length=200, unique=True, help_text=_("A model name; * stands for any characters.")
-    )
-    model = models.ForeignKey(
-        Model, models.PROTECT, related_name="aliases", null=True, blank=True, verbose_name=_("model")
-    )
-    route = models.ForeignKey(
-        Route, models.PROTECT, related_name="aliases", null=True, blank=True, verbose_name=_("route")
-    )
-    position = models.PositiveIntegerField(_("position"), default=0)
-
-    class Meta:
-        verbose_name = _("model alias")
-        verbose_name_plural = _("model aliases")
-        ordering = ["position", "pk"]
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(model__isnull=True, route__isnull=False) | Q(model__isnull=False, route__isnull=True),
-                name="routing_modelalias_one_target",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.pattern
-
-    def clean(self) -> None:
-        if (self.model_id is None) == (self.route_id is None):
-            raise ValidationError(_("Choose either a model or a route."))

@@ -1,8 +1,11 @@
-"""Kinds of intent, and how they are recognised."""
+"""Kinds of intent, and how they are recognised: by example, by rule, by a scorer trained on the examples."""
 
+from typing import Any
+
+from django.core.exceptions import ValidationError
 from django.core.validators import MinLengthValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from routing.models.routes import Route
@@ -14,7 +17,10 @@ class Scene(models.Model):
     name = models.CharField(_("name"), max_length=50, unique=True, validators=[MinLengthValidator(2)])
     description = models.CharField(_("description"), max_length=500, validators=[MinLengthValidator(10)])
     examples = models.JSONField(
-        _("examples"), default=list, blank=True, help_text=_("Prompts of this kind, as a JSON list.")
+        _("examples"),
+        default=list,
+        blank=True,
+        help_text=_("Prompts of this kind, one per line; five in each language that is used make a good start."),
     )
     route = models.ForeignKey(Route, models.PROTECT, related_name="scenes", verbose_name=_("route"))
     is_default = models.BooleanField(_("default"), default=False)
@@ -34,3 +40,87 @@ class Scene(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the scene. Raises `ValidationError` for the default one, which answers where no other does."""
+        if self.is_default:
+            raise ValidationError(_("The default scene cannot be deleted. Make another scene the default first."))
+        return super().delete(*args, **kwargs)
+
+
+class Effort(models.TextChoices):
+    """The thinking effort that a request asks for (`output_config.effort`)."""
+
+    LOW = "low", _("low")
+    MEDIUM = "medium", _("medium")
+    HIGH = "high", _("high")
+    XHIGH = "xhigh", _("very high")
+    MAX = "max", _("maximum")
+
+
+class SceneRule(models.Model):
+    """A rule that chooses a scene without asking anybody: all of its conditions that are set must hold."""
+
+    scene = models.ForeignKey(Scene, models.CASCADE, related_name="rules", verbose_name=_("scene"))
+    keywords = models.JSONField(
+        _("keywords"), default=list, blank=True, help_text=_("One per line; any of them in the user's own words.")
+    )
+    pattern = models.CharField(
+        _("pattern"),
+        max_length=500,
+        blank=True,
+        help_text=_("A regular expression (RE2) found in the user's own words, whatever the case."),
+    )
+    min_prompt_tokens = models.PositiveIntegerField(_("prompt tokens from"), null=True, blank=True)
+    max_prompt_tokens = models.PositiveIntegerField(_("prompt tokens up to"), null=True, blank=True)
+    efforts = models.JSONField(
+        _("thinking efforts"), default=list, blank=True, help_text=_("Any of low, medium, high, xhigh, max.")
+    )
+    plan_mode = models.BooleanField(_("plan mode"), null=True, blank=True)
+    has_image = models.BooleanField(_("has an image"), null=True, blank=True)
+    has_pdf = models.BooleanField(_("has a PDF file"), null=True, blank=True)
+    has_tools = models.BooleanField(_("has tools"), null=True, blank=True)
+    time_from = models.TimeField(
+        _("from"), null=True, blank=True, help_text=_("In the business time zone. A span may pass midnight.")
+    )
+    time_until = models.TimeField(_("until"), null=True, blank=True)
+    weekdays = models.JSONField(_("weekdays"), default=list, blank=True, help_text=_("1 is Monday, 7 is Sunday."))
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+    position = models.PositiveIntegerField(_("position"), default=0)
+
+    class Meta:
+        verbose_name = _("scene rule")
+        verbose_name_plural = _("scene rules")
+        ordering = ["position", "pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(time_from__isnull=True, time_until__isnull=True)
+                | Q(time_from__isnull=False, time_until__isnull=False),
+                name="routing_scenerule_whole_span",
+            ),
+            models.CheckConstraint(
+                condition=Q(min_prompt_tokens__isnull=True)
+                | Q(max_prompt_tokens__isnull=True)
+                | Q(min_prompt_tokens__lte=F("max_prompt_tokens")),
+                name="routing_scenerule_tokens_in_order",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.scene} {self.position}"
+
+
+class TrainedScorer(models.Model):
+    """What the local scorer learnt for one set of scenes. Made when scenes are saved, read with the configuration."""
+
+    fingerprint = models.CharField(max_length=64, unique=True, help_text=_("Of the scenes and of the seed set."))
+    weights = models.BinaryField()
+    report = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("trained scorer")
+        verbose_name_plural = _("trained scorers")
+
+    def __str__(self) -> str:
+        return self.fingerprint[:12]

@@ -13,7 +13,20 @@ from accounts import keys
 from accounts.models import ApiKey, Attempt, CallRecord, Quota, QuotaWindow, Team, UsageDaily, User, Worker
 from gateway.models import Capture
 from providers.models import Credential, Model, Price, Provider
-from routing.models import ClassifierEntry, ModelAlias, Policy, Route, RouteEntry, Scene
+from routing.models import (
+    ClassifierEntry,
+    KindRule,
+    ModelAlias,
+    Policy,
+    RequestKind,
+    Route,
+    RouteEntry,
+    Scene,
+    SceneRule,
+    StickySession,
+    TargetHealth,
+    TrainedScorer,
+)
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 SCRIPT = "<script>alert(1)</script>"
@@ -74,6 +87,15 @@ def make_rows(count: int, text: str = "text") -> None:
         scene = Scene.objects.create(name=f"{text}{number}", description=text * 3, examples=[text], route=route)
         policy = Policy.objects.create(name=f"policy{number}", route=route, reference_model=model)
         policy.scenes.add(scene)
+        SceneRule.objects.create(scene=scene, keywords=[text], pattern="x")
+        KindRule.objects.create(policy=policy, kind=RequestKind.TITLE, action=KindRule.Action.SCENE, scene=scene)
+        TrainedScorer.objects.create(fingerprint=f"{number}", weights=b"", report={"scenes": [text]})
+        TargetHealth.objects.create(
+            provider_name=provider.name, model_name=text, error_kind="timeout", message=text, failed_at=NOW, failures=1
+        )
+        StickySession.objects.create(
+            key=f"{number}", policy_name=policy.name, scene_name=text, target_name=text, used_at=NOW
+        )
         ClassifierEntry.objects.create(policy=policy, model=model)
         ModelAlias.objects.create(pattern=f"{text}{number}", model=model)
         Group.objects.create(name=f"{text}{number}")

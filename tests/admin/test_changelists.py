@@ -246,6 +246,7 @@ class Permanence(AdminTestCase):
         RouteEntry.objects.all().delete()
         ModelAlias.objects.all().delete()
         Policy.scenes.through.objects.all().delete()
+        apps.get_model("routing", "KindRule")._default_manager.all().delete()
         for name in ("Capture", "Attempt"):
             apps.get_model("gateway" if name == "Capture" else "accounts", name)._default_manager.all().delete()
         Policy.objects.update(reference_model=None)

@@ -209,8 +209,8 @@ class Forms(AdminTestCase):
         make_rows(1)
         model, route = str(Model.objects.get().pk), str(Route.objects.get().pk)
         alias = {"pattern": "claude-haiku-*", "position": "0"}
-        self.assertIn("Choose either", self.errors(ModelAlias, alias))
-        self.assertIn("Choose either", self.errors(ModelAlias, {**alias, "model": model, "route": route}))
+        self.assertIn("Choose one of", self.errors(ModelAlias, alias))
+        self.assertIn("Choose one of", self.errors(ModelAlias, {**alias, "model": model, "route": route}))
         self.assertEqual(self.errors(ModelAlias, {**alias, "model": model}), "")
         self.assertIn("already exists", self.errors(ModelAlias, {**alias, "route": route}))
 
