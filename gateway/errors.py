@@ -11,7 +11,8 @@ from providers import wire_json
 from providers.errors import ErrorKind, UpstreamError
 from providers.translation.openai_clients.errors import error_object
 from providers.translation.request import InvalidRequest
-from routing.select import ModelNotAllowed, NoTarget, PromptTooLong
+from routing.meaning import NoTarget
+from routing.select import ModelNotAllowed, PromptTooLong
 
 logger = logging.getLogger(__name__)
 

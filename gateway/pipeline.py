@@ -40,6 +40,8 @@ from providers.translation.needs import needs_of
 from providers.translation.usage import Usage
 from providers.translation.validation import InvalidRequest, whole_number
 from routing.fallback import Cooldowns, open_first
+from routing.intent.facts import Facts
+from routing.meaning import meaning_of
 from routing.select import Decision, PromptTooLong, select
 
 logger = logging.getLogger(__name__)
@@ -217,15 +219,19 @@ class _Call:
 
     def _choose(self, prompt_tokens: int, pdf_tokens: int = 0) -> Decision:
         admitted, call = self._known.admitted, self._known.upstream_call
+        facts = Facts(
+            requested_model=call.requested_model,
+            prompt_tokens=prompt_tokens,
+            pdf_tokens=pdf_tokens,
+            needs=needs_of(call.body),
+        )
         decision = select(
             admitted.snapshot,
             admitted.policy,
-            call.requested_model,
+            meaning_of(admitted.snapshot, admitted.policy, facts),
+            facts,
             allowed=admitted.allowed_models,
-            prompt_tokens=prompt_tokens,
             has_own_credential=bool(call.client_credential),
-            pdf_tokens=pdf_tokens,
-            needs=needs_of(call.body),
         )
         if call.only_relayed:
             decision.keep_relays(call.wire_format, call.only_relayed)

@@ -14,7 +14,10 @@ from providers.clients.anthropic import count_tokens
 from providers.clients.base import UpstreamCall
 from providers.translation import tokens
 from providers.translation.validation import MessagesForm, validate
-from routing.select import ModelNotAllowed, NoTarget, select
+from routing.intent.facts import Facts
+from routing.meaning import NoTarget, meaning_of
+from routing.models import RequestKind
+from routing.select import ModelNotAllowed, select
 
 # Above this the full estimator takes longer than the event loop should be held.
 _IN_THREAD_BYTES = 50_000
@@ -26,10 +29,12 @@ async def answer(request: ASGIRequest, caller: Admitted) -> HttpResponse:
     own = own_credential(received.headers)
     count, factor = None, 1.0
     with contextlib.suppress(NoTarget, ModelNotAllowed):  # what nobody would answer can still be counted
+        facts = Facts(received.body["model"], RequestKind.COUNT)
         decision = select(
             caller.snapshot,
             caller.policy,
-            received.body["model"],
+            meaning_of(caller.snapshot, caller.policy, facts),
+            facts,
             allowed=caller.allowed_models,
             has_own_credential=bool(own),
         )

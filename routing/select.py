@@ -7,7 +7,9 @@ from typing import Any
 
 from providers.native_dialect import refined
 from providers.target import ANY_MODEL, Target
-from routing.snapshot import PolicySnapshot, RouteSnapshot, Snapshot
+from routing.intent.facts import Facts
+from routing.meaning import Meaning, NoTarget, meaning_of
+from routing.snapshot import PolicySnapshot, Snapshot
 
 # The estimate of a prompt may be too high by this factor before a target is passed over for another one.
 ESTIMATE_MARGIN = 1.1
@@ -25,10 +27,6 @@ _TEXT_SHARE = 2
 # What a request may need of a model, the graver lack first: without tools an agent can do nothing at all, without eyes
 # it is told what it does not see.
 _CAPABILITIES = ("tools", "vision")
-
-
-class NoTarget(Exception):
-    """Nothing is configured that could answer the call."""
 
 
 class ModelNotAllowed(Exception):
@@ -77,32 +75,6 @@ class Decision:
         return record
 
 
-@dataclass(frozen=True, slots=True)
-class _Meaning:
-    """What a requested name stands for."""
-
-    route: RouteSnapshot
-    reason: str
-    model_id: str  # what a target for any model is asked for
-    is_passthrough: bool = False
-
-
-def _meaning(snapshot: Snapshot, policy: PolicySnapshot | None, requested: str) -> _Meaning:
-    for alias in snapshot.aliases:
-        if alias.matches.match(requested):
-            return _Meaning(alias.route, f"alias {alias.pattern}", requested)
-    provider, _, model_id = requested.partition("/")
-    if model_id and model_id != ANY_MODEL:
-        for name in (requested, f"{provider}/{ANY_MODEL}"):
-            if name in snapshot.targets:
-                return _Meaning(RouteSnapshot("", (name,)), "named by the client", model_id)
-    if policy is None:
-        raise NoTarget("No routing policy is set up. Ask your administrator to make one.")
-    if policy.route is None:
-        raise NoTarget(f"The policy {policy.name} has no route. Ask your administrator to choose one.")
-    return _Meaning(policy.route, f"policy {policy.name}", requested, policy.mode == "passthrough")
-
-
 def _target(snapshot: Snapshot, name: str, model_id: str) -> Target | None:
     """Return the target `name`; of a provider's row for any model, that for `model_id`."""
     target = snapshot.targets.get(name)
@@ -117,28 +89,23 @@ def _target(snapshot: Snapshot, name: str, model_id: str) -> Target | None:
 def select(
     snapshot: Snapshot,
     policy: PolicySnapshot | None,
-    requested: str,
+    meaning: Meaning,
+    facts: Facts,
     *,
     allowed: Sequence[str] = (),
-    prompt_tokens: int = 0,
     has_own_credential: bool = False,
-    pdf_tokens: int = 0,
-    needs: Collection[str] = (),
 ) -> Decision:
-    """Return the candidates for a call that asks for the model `requested`.
+    """Return the candidates for a call with these `facts` among the targets of its `meaning`.
 
-    A name means, in this order: an alias, a target written `provider/model`, whatever the policy says. `allowed` are
-    the key's patterns (empty: all); they match the requested name or a target's. `prompt_tokens` is the estimate,
-    `pdf_tokens` the part of it that is PDF files; `has_own_credential` says that the client sent one for upstreams.
-    Targets that lack some of `needs` come after the others, except where calls are passed through.
-    Raises `NoTarget`, `ModelNotAllowed`, `PromptTooLong`.
+    `allowed` are the key's patterns (empty: all); they match the requested name or a target's. `has_own_credential`
+    says that the client sent one for upstreams. Targets that lack something that the call needs come after the others,
+    except where calls are passed through. Raises `NoTarget`, `ModelNotAllowed`, `PromptTooLong`.
     """
-    meaning = _meaning(snapshot, policy, requested)
-    route, passes = meaning.route, meaning.is_passthrough
+    route, passes, requested = meaning.route, meaning.is_passthrough, facts.requested_model
     decision = Decision(policy.name if policy else "", route.name, meaning.reason, [], is_passthrough=passes)
 
     def size_for(target: Target) -> int:
-        return prompt_tokens if target.takes_documents else prompt_tokens - pdf_tokens // _TEXT_SHARE
+        return facts.prompt_tokens - (0 if target.takes_documents else facts.pdf_tokens // _TEXT_SHARE)
 
     name_allowed = not allowed or any(fnmatchcase(requested, pattern) for pattern in allowed)
     too_small: list[Target] = []
@@ -171,10 +138,10 @@ def select(
         if target not in decision.candidates
     ]
     if decision.candidates:
-        _put_the_able_first(decision, () if passes else needs)
+        _put_the_able_first(decision, () if passes else facts.needs)
         return decision
     if too_small:
-        raise PromptTooLong(prompt_tokens, max(target.context_window or 0 for target in too_small))
+        raise PromptTooLong(facts.prompt_tokens, max(target.context_window or 0 for target in too_small))
     if refused:
         raise ModelNotAllowed(f"This key may not use the model {requested}. Allowed: {', '.join(allowed)}.")
     if not route.target_names:
@@ -220,7 +187,7 @@ def _surely_too_small(target: Target, prompt_tokens: int) -> bool:
 def first_target(snapshot: Snapshot, policy: PolicySnapshot | None, requested: str) -> Target | None:
     """Return the target that will most likely answer, for a reservation; None when nothing can."""
     try:
-        meaning = _meaning(snapshot, policy, requested)
+        meaning = meaning_of(snapshot, policy, Facts(requested))
     except NoTarget:
         return None
     found = (_target(snapshot, name, meaning.model_id) for name in meaning.route.target_names)

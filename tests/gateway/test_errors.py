@@ -10,7 +10,8 @@ from accounts.errors import KeyInvalid, LedgerUnavailable, QuotaExceeded, TooMan
 from gateway import errors
 from providers.errors import ErrorKind, UpstreamError
 from providers.translation.request import InvalidRequest
-from routing.select import ModelNotAllowed, NoTarget, PromptTooLong
+from routing.meaning import NoTarget
+from routing.select import ModelNotAllowed, PromptTooLong
 
 QUOTA = QuotaExceeded("key a/b", "tokens", "day", Decimal(10), Decimal(9), "USD", datetime(2026, 1, 1, tzinfo=UTC), 60)
 

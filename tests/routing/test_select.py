@@ -1,6 +1,7 @@
 """Which targets a call may use, and why."""
 
 import re
+from collections.abc import Sequence
 from fnmatch import translate
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 
 from providers.native_dialect import ROWS
 from providers.translation.dialect import Dialect
-from routing.select import NO_CREDENTIAL, Decision, ModelNotAllowed, NoTarget, PromptTooLong, first_target, select
+from routing.intent.facts import Facts
+from routing.meaning import NoTarget, meaning_of
+from routing.select import NO_CREDENTIAL, Decision, ModelNotAllowed, PromptTooLong, first_target, select
 from routing.snapshot import AliasSnapshot, PolicySnapshot, RouteSnapshot, Snapshot
 from tests.accounts.books import target
 
@@ -30,8 +33,22 @@ VIEW = Snapshot(
 )
 
 
-def choose(requested: str, **fields: object) -> Decision:
-    return select(VIEW, POLICY, requested, **fields)  # type: ignore[arg-type]
+def select_for(
+    view: Snapshot,
+    policy: PolicySnapshot | None,
+    requested: str,
+    *,
+    allowed: Sequence[str] = (),
+    has_own_credential: bool = False,
+    **fields: Any,
+) -> Decision:
+    facts = Facts(requested, **fields)
+    meaning = meaning_of(view, policy, facts)
+    return select(view, policy, meaning, facts, allowed=allowed, has_own_credential=has_own_credential)
+
+
+def choose(requested: str, **fields: Any) -> Decision:
+    return select_for(VIEW, POLICY, requested, **fields)
 
 
 def names(decision: Decision) -> list[str]:
@@ -83,7 +100,7 @@ def test_nothing_hangs_on_the_size_of_what_is_passed_through() -> None:
     server = target("main/big", wire_format="anthropic", context_window=1000)
     policy = PolicySnapshot(1, "p", "passthrough", RouteSnapshot("r", ("main/big",)), "", None)
     view = Snapshot(1, {server.name: server}, (), {1: policy}, policy)
-    assert not select(view, policy, "x", prompt_tokens=5000).hangs_on_size
+    assert not select_for(view, policy, "x", prompt_tokens=5000).hangs_on_size
 
 
 def test_an_estimate_just_above_the_window_is_given_a_chance() -> None:
@@ -95,7 +112,7 @@ def test_where_nothing_has_room_the_platform_decides_unless_it_would_cut_silentl
     silent = target("local/llama", kind="ollama", context_window=1000)
     view = Snapshot(1, {silent.name: silent})
     with pytest.raises(PromptTooLong):
-        select(view, None, silent.name, prompt_tokens=1900)
+        select_for(view, None, silent.name, prompt_tokens=1900)
 
 
 def test_a_prompt_that_fits_nowhere_says_so_in_the_words_that_make_clients_compact() -> None:
@@ -127,7 +144,7 @@ def test_without_a_way_to_answer_the_text_says_what_to_do() -> None:
     off = PolicySnapshot(3, "off", "direct", RouteSnapshot("off", ("gone/model",)), "", None)
     for policy, text in ((None, "No routing policy"), (empty, "has no targets"), (off, "disabled")):
         with pytest.raises(NoTarget, match=text):
-            select(VIEW, policy, "x")
+            select_for(VIEW, policy, "x")
         assert first_target(VIEW, policy, "x") is None
     assert first_target(VIEW, POLICY, "x") is BIG
 
@@ -156,8 +173,8 @@ RELAYS = Snapshot(
 )
 
 
-def passed(requested: str, **fields: object) -> Decision:
-    return select(RELAYS, PASSING, requested, **fields)  # type: ignore[arg-type]
+def passed(requested: str, **fields: Any) -> Decision:
+    return select_for(RELAYS, PASSING, requested, **fields)
 
 
 def test_calls_are_passed_to_anthropic_servers_alone_in_order_whatever_the_prompt() -> None:
@@ -248,7 +265,7 @@ def test_who_can_do_what_a_call_needs_is_asked_first(
         all={"capabilities": frozenset({"tools", "vision"})},
         unknown={},
     )
-    decision = select(view, route, "x", needs=frozenset(needs))
+    decision = select_for(view, route, "x", needs=frozenset(needs))
     assert names(decision) == expected
     assert [": ".join(each) for each in decision.last_resort] == last_resort
     recorded = decision.as_record().get("last_resort", [])
@@ -258,7 +275,7 @@ def test_who_can_do_what_a_call_needs_is_asked_first(
 
 def test_where_nobody_can_the_order_of_the_route_stays_and_nothing_is_said() -> None:
     view, route = capable_targets(first={"capabilities": frozenset()}, second={"dialect": Dialect(vision=False)})
-    decision = select(view, route, "x", needs={"vision"})
+    decision = select_for(view, route, "x", needs=frozenset({"vision"}))
     assert names(decision) == ["t/first", "t/second"]
     assert "last_resort" not in decision.as_record()
 
@@ -266,7 +283,7 @@ def test_where_nobody_can_the_order_of_the_route_stays_and_nothing_is_said() -> 
 def test_a_platform_that_takes_no_images_has_no_vision_whatever_the_model_can() -> None:
     able = frozenset({"vision"})
     view, route = capable_targets(first={"dialect": Dialect(vision=False), "capabilities": able}, second={})
-    assert names(select(view, route, "x", needs={"vision"})) == ["t/second", "t/first"]
+    assert names(select_for(view, route, "x", needs=frozenset({"vision"}))) == ["t/second", "t/first"]
 
 
 def test_a_pdf_weighs_less_where_only_its_text_is_sent() -> None:
@@ -276,21 +293,21 @@ def test_a_pdf_weighs_less_where_only_its_text_is_sent() -> None:
         native={"context_window": 1000, "wire_format": "anthropic"},
         told={"context_window": 1000, "wire_format": "anthropic", "native": ROWS["dashscope"]},
     )
-    decision = select(view, route, "x", prompt_tokens=1500, pdf_tokens=1200)
+    decision = select_for(view, route, "x", prompt_tokens=1500, pdf_tokens=1200)
     assert names(decision) == ["t/reader", "t/told"]
     assert decision.skipped == [
         (name, "prompt of about 1500 tokens exceeds its window") for name in ("t/taker", "t/native")
     ]
-    decision = select(view, route, "x", prompt_tokens=1800, pdf_tokens=600)
+    decision = select_for(view, route, "x", prompt_tokens=1800, pdf_tokens=600)
     assert ("t/reader", "prompt of about 1500 tokens exceeds its window") not in decision.skipped
     assert names(decision) == ["t/reader", "t/taker", "t/native", "t/told"]
     with pytest.raises(PromptTooLong):
-        select(view, route, "x", prompt_tokens=4000, pdf_tokens=1200)
+        select_for(view, route, "x", prompt_tokens=4000, pdf_tokens=1200)
 
 
 def test_a_named_target_is_asked_whatever_it_lacks() -> None:
     view, route = capable_targets(blind={"capabilities": frozenset()}, seeing={})
-    assert names(select(view, route, "t/blind", needs={"vision"})) == ["t/blind"]
+    assert names(select_for(view, route, "t/blind", needs=frozenset({"vision"}))) == ["t/blind"]
 
 
 def capable_targets(**fields: dict[str, Any]) -> tuple[Snapshot, PolicySnapshot]:
