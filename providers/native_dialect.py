@@ -8,7 +8,7 @@ mention, only what a strict server may refuse is left out.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from providers.platforms import ModelRule
@@ -39,6 +39,8 @@ class NativeDialect:
     native_billing_header: bool = False  # Claude Code's x-anthropic-billing-header: only Anthropic's API removes it
     native_max_tokens: Literal["as_sent", "clamp"] = "clamp"  # to the model's output limit, where known
     native_count_tokens: bool = False  # /v1/messages/count_tokens exists
+    # A trailing assistant message is continued. Of no weight for what a body must look like: `is_anthropic` ignores it.
+    native_prefill: bool = field(default=False, compare=False)
 
     @property
     def is_anthropic(self) -> bool:
@@ -85,13 +87,17 @@ ROWS: Mapping[str, NativeDialect] = {
     "zhipu": NativeDialect(native_cache_control=True),
     "minimax": NativeDialect(native_thinking="as_sent", native_cache_control=True),
 }
+# Claude up to 4.5: later models answer a prefill with 400.
+_PREFILLED_CLAUDE = r"claude-(?:3|(?:opus|sonnet|haiku)-(?:3|4(?:[-.][015])?(?:-20\d{6})?$))"
 _RULES: Mapping[str, tuple[ModelRule, ...]] = {
+    "anthropic_compatible": (ModelRule(re.compile("^" + _PREFILLED_CLAUDE), {"native_prefill": True}),),
     # Anthropic's own models behind OpenRouter: Anthropic's rules, but for what OpenRouter keeps to itself.
     "openrouter": (
         ModelRule(
             re.compile(r"^~?anthropic/"),
             {"native_system": "preserve", "native_tool_search": True, "native_unsigned_thinking": False},
         ),
+        ModelRule(re.compile("^~?anthropic/" + _PREFILLED_CLAUDE), {"native_prefill": True}),
     ),
 }
 

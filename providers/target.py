@@ -80,6 +80,11 @@ class Target:
         return self.capabilities is None or capability in self.capabilities
 
     @property
+    def continues_text(self) -> bool:
+        """Say whether the model goes on from the text of a trailing assistant message."""
+        return self.native.native_prefill if self.wire_format == "anthropic" else self.dialect.prefill
+
+    @property
     def takes_documents(self) -> bool:
         """Say whether PDF files go out as they are; else their text does."""
         if self.wire_format == "anthropic":
