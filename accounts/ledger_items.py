@@ -13,7 +13,7 @@ from routing.snapshot import PolicySnapshot, Snapshot
 
 # Calls that the gateway makes itself while one of the client's runs. They are paid for like any other, but are none of
 # the calls that a key may run at the same time: with a cap of one they could never begin.
-INNER_KINDS = ("safety", "classifier")
+INNER_KINDS = ("safety", "classifier", "continuation")
 
 
 @dataclass(frozen=True, slots=True)

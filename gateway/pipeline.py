@@ -23,7 +23,7 @@ from accounts import ledger_thread
 from accounts.ids import new_call_id
 from accounts.keys import digest
 from accounts.ledger_items import Admission, Admitted
-from gateway import capture, errors, front_ends, outcome, safety
+from gateway import capture, continuation, errors, front_ends, outcome, safety
 from gateway.front_ends import FrontEnd
 from gateway.incoming import Received, credentials, headers_of, own_credential, read
 from gateway.log_context import request_id as log_request_id
@@ -276,6 +276,7 @@ class _Call:
             on_attempt=known.attempts.append,
         )
         known.ttft_ms = known.elapsed_ms()
+        continuation.watch(known, self._cooldowns)
 
     async def _relay(self) -> None:
         assert self._known.opened is not None

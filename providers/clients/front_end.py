@@ -1,6 +1,6 @@
 """The answer in the format of a client that does not speak Messages: an encoder over an Anthropic-form answer."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 from providers import wire_json
@@ -41,6 +41,10 @@ class FrontEndAnswer(NotChanged):
     def notes(self) -> list[str]:
         """What was odd about the answer, one line each, without content."""
         return self._answer.notes
+
+    def rewrap(self, wrap: Callable[[Answer], Answer]) -> None:
+        """Encode what `wrap` makes of the Anthropic-form answer instead of that itself. Before it is read."""
+        self._answer = wrap(self._answer)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the encoded answer, without its end. Raises `UpstreamError`."""
