@@ -32,10 +32,13 @@ one|two|three|four|five|six|a|b|c|d|e|f
 """
 _ADDS_NOTHING = """
 please|pls|plz|thanks|thank you|thx|ty|now|then|so|well|and|oh|ah|uh|um|hm|hmm|hey|man|bro|mate|dude|buddy|claude|the
-option|options|choice|number|variant|plan|approach|proposal|solution|suggestion|version|one|with it|with that|with option|with the|it|that|this|as planned
-as proposed|as suggested|as discussed|as you suggested|as you said|as you proposed|as you like|i choose|i pick
+option|options|choice|number|variant|plan|approach|proposal|solution|suggestion|version|one|with it|with that
+with option|with the|it|that|this
+as planned|as proposed|as suggested|as discussed|as you suggested|as you said|as you proposed|as you like|i choose
+i pick
 i prefer|i take|i would go with|id go with|ill take|ill go with|i go with|go with|lets go with|lets take|lets use
-take|pick|choose|choose option|use option|use the|for me|to me|from here|just|very|really|by all means|much|everything|all
+take|pick|choose|choose option|use option|use the|for me|to me|from here|just|very|really
+by all means|much|everything|all
 """
 _CHINESE_AGREES = """
 继续|继续吧|继续做|继续写|继续改|继续干|继续执行|继续完成|继续推进|继续下一步|请继续|接着|接着做|接着来|接着干|接着写|往下|往下走|往下做|下一步
@@ -104,7 +107,7 @@ def is_approval(text: str) -> bool:
 
 def _plain(text: str) -> tuple[str | None, bool]:
     """Return the words of a text in one form, None where a sign asks or refuses; and whether a sign agrees."""
-    characters = []
+    characters: list[str] = []
     agrees = False
     for character in unicodedata.normalize("NFKC", text).casefold():
         if character == "?" or character in _REFUSES:
