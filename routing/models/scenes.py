@@ -1,5 +1,6 @@
 """Kinds of intent, and how they are recognised: by example, by rule, by a scorer trained on the examples."""
 
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -8,7 +9,11 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from routing.intent.patterns import PatternInvalid, compiled
 from routing.models.routes import Route
+
+_MAX_KEYWORDS = 100
+_MAX_KEYWORD_LENGTH = 100
 
 
 class Scene(models.Model):
@@ -108,6 +113,63 @@ class SceneRule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scene} {self.position}"
+
+    def clean(self) -> None:
+        errors = {name: fault for name, fault in self._faults() if fault}
+        if errors:
+            raise ValidationError(errors)
+        if not self._has_condition():
+            raise ValidationError(_("Set at least one condition: a rule without any would take every call."))
+        self.keywords = [keyword.strip() for keyword in self.keywords]
+
+    def _faults(self) -> Iterator[tuple[str, ValidationError | None]]:
+        """Yield each field that can be wrong with what is wrong with it, None where nothing is."""
+        yield "keywords", _fault_of_keywords(self.keywords)
+        yield "pattern", _fault_of_pattern(self.pattern or "")
+        if not _is_list_of(self.efforts, Effort.values):
+            yield "efforts", ValidationError(_("Give a list of efforts: low, medium, high, xhigh, max."))
+        if not _is_list_of(self.weekdays, range(1, 8)):
+            yield "weekdays", ValidationError(_("Give a list of numbers from 1 (Monday) to 7 (Sunday)."))
+        least, most = self.min_prompt_tokens, self.max_prompt_tokens
+        # Fields that are no numbers have a fault of their own, and come here all the same.
+        if isinstance(least, int) and isinstance(most, int) and least > most:
+            yield "max_prompt_tokens", ValidationError(_("Must not be less than the least number of prompt tokens."))
+        if (self.time_from is None) != (self.time_until is None):
+            missing = "time_from" if self.time_from is None else "time_until"
+            yield missing, ValidationError(_("Give both times, or none."))
+        elif self.time_from is not None and self.time_from == self.time_until:
+            yield "time_until", ValidationError(_("The two times must differ."))
+
+    def _has_condition(self) -> bool:
+        values = (
+            *(self.min_prompt_tokens, self.max_prompt_tokens, self.time_from),
+            *(self.plan_mode, self.has_image, self.has_pdf, self.has_tools),
+        )
+        has_value = any(value is not None for value in values)
+        return has_value or bool(self.keywords or self.pattern or self.efforts or self.weekdays)
+
+
+def _fault_of_keywords(keywords: Any) -> ValidationError | None:
+    if not isinstance(keywords, list) or not all(isinstance(keyword, str) for keyword in keywords):
+        return ValidationError(_("Give a list of texts."))
+    if not all(keyword.strip() for keyword in keywords):
+        return ValidationError(_("A keyword must not be empty: it would be found in every text."))
+    if len(keywords) > _MAX_KEYWORDS or any(len(keyword) > _MAX_KEYWORD_LENGTH for keyword in keywords):
+        limits = {"count": _MAX_KEYWORDS, "length": _MAX_KEYWORD_LENGTH}
+        return ValidationError(_("Give at most %(count)d keywords of at most %(length)d characters."), params=limits)
+    return None
+
+
+def _fault_of_pattern(pattern: str) -> ValidationError | None:
+    try:
+        compiled(pattern)
+    except PatternInvalid as error:
+        return ValidationError(_("RE2 cannot read this regular expression: %(reason)s"), params={"reason": str(error)})
+    return None
+
+
+def _is_list_of(values: Any, known: Collection[Any]) -> bool:
+    return isinstance(values, list) and all(not isinstance(value, bool) and value in known for value in values)
 
 
 class TrainedScorer(models.Model):
