@@ -85,19 +85,29 @@ def own_words(messages: Sequence[Mapping[str, Any]]) -> Words:
 
 def brings_results(messages: Sequence[Mapping[str, Any]]) -> bool:
     """Say whether the last turn brings tool results, and no new word of the user."""
-    has_results = False
+    turn = list(_last_turn(messages))
+    if not any(map(_has_result, turn)):  # most often: then no text need be read
+        return False
+    return not any(_said(message.get("content"), _MAX_CHARS).text for message in turn)
+
+
+def _last_turn(messages: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the messages of the user after the last answer, the newest first; an answer at the end is passed over."""
     has_begun = False
     for message in islice(reversed(messages), _MAX_MESSAGES):
         role = message.get("role")
         if role == "assistant" and has_begun:
-            break
+            return
         if role == "user":
             has_begun = True
-            said = _said(message.get("content"), _MAX_CHARS)
-            if said.text:
-                return False
-            has_results = has_results or said.has_results
-    return has_results
+            yield message
+
+
+def _has_result(message: Mapping[str, Any]) -> bool:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return False
+    return any(block.get("type") == "tool_result" for block in islice(reversed(content), _MAX_BLOCKS))
 
 
 def cut(text: str, length: int = MAX_TEXT) -> str:
