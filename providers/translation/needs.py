@@ -1,6 +1,6 @@
 """What a request asks of the model that answers it, as capabilities."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 _MAX_DEPTH = 4
@@ -37,12 +37,15 @@ def _has_image(content: Any, depth: int) -> bool:
         content = [content]
     if not isinstance(content, list) or depth > _MAX_DEPTH:
         return False
-    return any(block.get("type") == "image" or _has_image(inner, depth + 1) for block, inner in _nested(content))
-
-
-def _nested(content: list[Any]) -> Iterable[tuple[dict[str, Any], Any]]:
-    """Yield each block with what is inside it: the content of a tool's result or of a document."""
     for block in content:
-        if isinstance(block, dict):
-            source = block.get("source")
-            yield block, source.get("content") if isinstance(source, dict) else block.get("content")
+        kind = block.get("type") if isinstance(block, dict) else "text"
+        if kind == "image":
+            return True
+        if kind == "text":
+            continue
+        source = block.get("source")
+        # What is inside: the content of a tool's result or of a document.
+        inner = source.get("content") if isinstance(source, dict) else block.get("content")
+        if isinstance(inner, list | dict) and _has_image(inner, depth + 1):
+            return True
+    return False
