@@ -29,6 +29,9 @@ yes you can|yes you may|you got it|resume|finish it|finish|that is right|thats r
 that is fine|thats fine|thats good|thats great|thats ok|thats okay|thats perfect|its fine|its ok|its good|works
 first|second|third|fourth|fifth|sixth|last|1st|2nd|3rd|4th|5th|former|latter|both|both of them|all of them|all of it
 one|two|three|four|five|six|a|b|c|d|e|f
+why not|sounds like a plan|thats what i want|thats what i meant|that is what i want|makes sense|move forward
+lets move forward|lets move on|give it a go|give it a try|try it|lets try it|lets try that|im happy with that
+i am fine
 """
 _ADDS_NOTHING = """
 please|pls|plz|thanks|thank you|thx|ty|now|then|so|well|and|oh|ah|uh|um|hm|hmm|hey|man|bro|mate|dude|buddy|claude|the
@@ -37,7 +40,8 @@ with option|with the|it|that|this
 as planned|as proposed|as suggested|as discussed|as you suggested|as you said|as you proposed|as you like|i choose
 i pick
 i prefer|i take|i would go with|id go with|ill take|ill go with|i go with|go with|lets go with|lets take|lets use
-take|pick|choose|choose option|use option|use the|for me|to me|from here|just|very|really
+take|pick|choose|choose option|use option|use the|do the|lets do|lets try
+go for|for option|i want|id like|yes to|for me|to me|from here|just|very|really
 by all means|much|everything|all
 """
 _CHINESE_AGREES = """
@@ -49,7 +53,8 @@ _CHINESE_AGREES = """
 照办|照着做|你说得对|说得对|开始|开始吧|开始做|开始做吧|开始干|开始干活|开始执行|开始实施|开始实现|开工|开干|开搞|开整|动手|动手吧|干吧|干|做吧|来吧|搞吧|上吧|走起|走吧|冲|冲吧|整吧
 执行|执行吧|去做|去做吧|去吧|改吧|写吧|实施|实施吧|实现吧|落实|不错|很好|挺好|非常好|非常棒|完美|棒|很棒|太好了|太棒了|真棒|赞|当然|当然可以|没错|正确|完全正确|必须的|妥|妥了|安排|安排上
 前者|后者|都可以|都行|都要|都做|都改|全都要|两个都要|随便|随你|你定|你决定|你继续|你来|你来做|你做吧|你开始吧|你看着办|你来定|收到|明白了|了解|完成它|做完它|搞定它|提交吧|合并吧|部署吧|发布吧
-第一个|第二个|第三个|第四个|第五个|第一种|第二种|第三种|第四种|第一|第二|第三|第四|第五|最后一个|一|二|三|四|五|六|七|八|九|十
+继续下去|就是这样|就是这个意思|是这样|是这个意思|我觉得可以|我觉得行|我觉得没问题|我觉得不错|觉得可以|看起来不错|看起来可以|看起来没问题|看着不错|听起来不错|听着不错|听起来可以
+第一个|第二个|第三个|第四个|第五个|第一种|第二种|第三种|第四种|最后一个
 """
 _CHINESE_ADDS_NOTHING = """
 吧|呀|啊|哦|噢|喔|哈|哈哈|啦|嘛|哎|诶|那|那就|那么|就|请|麻烦|麻烦你|辛苦|辛苦了|谢谢|谢谢你|谢谢您|谢了|多谢|感谢|我们|咱们|先|先来|来|然后|直接|现在|现在就|马上|立刻|全部|的话|的|地
@@ -75,8 +80,10 @@ _ENGLISH = (
     frozenset(tuple(phrase.split()) for phrase in _phrases(_AGREES)),
     frozenset(tuple(phrase.split()) for phrase in _phrases(_ADDS_NOTHING)),
 )
+_NUMERALS = "一二三四五六七八九十"
+_NUMBERED = {phrase for n in _NUMERALS for phrase in (f"第{n}", f"选{n}", f"选项{n}", f"方案{n}", f"{n}号")}
 _CHINESE = (
-    frozenset(tuple(phrase) for phrase in _phrases(_CHINESE_AGREES)),
+    frozenset(tuple(phrase) for phrase in _phrases(_CHINESE_AGREES) | _NUMBERED),
     frozenset(tuple(phrase) for phrase in _phrases(_CHINESE_ADDS_NOTHING)),
 )
 _KNOWN_WORDS = frozenset(word for phrases in _ENGLISH for phrase in phrases for word in phrase)
@@ -90,6 +97,8 @@ def is_approval(text: str) -> bool:
     plain, agrees = _plain(text)
     if plain is None:
         return False
+    if len(plain) == 1 and plain in _NUMERALS:
+        return True  # among other characters it may be a mere article
     for run in _RUNS.finditer(plain):
         chinese, english = run.groups()
         if chinese:

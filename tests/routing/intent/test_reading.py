@@ -229,7 +229,7 @@ BODY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(BODY)
 def test_whatever_passes_validation_has_facts(body: dict[str, Any]) -> None:
     try:
@@ -240,9 +240,9 @@ def test_whatever_passes_validation_has_facts(body: dict[str, Any]) -> None:
     assert len(facts.text) <= MAX_TEXT
 
 
-def took_s(body: dict[str, Any], times: int = 1) -> float:
+def took_s(body: dict[str, Any], times: int = 1, tries: int = 5) -> float:
     best = 1e9
-    for _ in range(5):
+    for _ in range(tries):
         begin = time.process_time()
         for _ in range(times):
             facts_of(body, {}, prompt_tokens=1)
@@ -279,4 +279,4 @@ GIANT = {
 @pytest.mark.parametrize("name", GIANT)
 def test_a_giant_request_is_read_in_bounded_time(name: str) -> None:
     body = {"model": "m", "max_tokens": 64, **GIANT[name]}
-    assert took_s(body) < 1
+    assert took_s(body, tries=2) < 1
