@@ -43,7 +43,8 @@ class Words:
 
     text: str = ""  # at most MAX_TEXT characters: of a longer text, the beginning and the end
     is_approval: bool = False  # it only agrees, or chooses among what was offered
-    in_tool_loop: bool = False  # the conversation goes on without a new word: a tool's results, a compacted session
+    # The conversation goes on without a new word: the results of a tool, a compacted session, a note of the client.
+    in_tool_loop: bool = False
     has_history: bool = False  # something was said before
 
 
@@ -54,6 +55,7 @@ class _Said:
     text: str = ""
     has_results: bool = False
     is_continued: bool = False
+    is_note: bool = False  # of the client: texts without a word of the user, and no file of his
     read_chars: int = 0
 
 
@@ -63,7 +65,7 @@ def own_words(messages: Sequence[Mapping[str, Any]]) -> Words:
     A message that brings tool results has none, except behind a note that the user interrupted. An answer at the end,
     which the model is to go on with, is passed over.
     """
-    goes_on = False
+    goes_on, has_history = False, False
     is_last_turn, has_begun = True, False
     left = _MAX_CHARS
     for position in range(len(messages) - 1, max(len(messages) - _MAX_MESSAGES, 0) - 1, -1):
@@ -75,12 +77,14 @@ def own_words(messages: Sequence[Mapping[str, Any]]) -> Words:
             said = _said(messages[position].get("content"), left)
             left -= said.read_chars
             if said.text:
-                has_history = said.is_continued or _has_answer(messages, position)
+                has_history = has_history or said.is_continued or _has_answer(messages, position)
                 return Words(cut(said.text), is_approval(said.text), goes_on, has_history)
-            goes_on = goes_on or (is_last_turn and (said.has_results or said.is_continued))
+            if is_last_turn:
+                goes_on = goes_on or said.has_results or said.is_continued or said.is_note
+                has_history = has_history or said.is_continued
             if left <= 0:
                 break
-    return Words(in_tool_loop=goes_on, has_history=goes_on)
+    return Words(in_tool_loop=goes_on, has_history=has_history or _has_answer(messages, len(messages)))
 
 
 def brings_results(messages: Sequence[Mapping[str, Any]]) -> bool:
@@ -141,7 +145,7 @@ def _said(content: Any, left: int) -> _Said:
         content = [{"type": "text", "text": content}]
     if not isinstance(content, list):
         return _Said()
-    has_results, is_continued = False, False
+    has_results, is_continued, has_files = False, False, False
     texts: list[str] = []
     read = 0
     for block in islice(reversed(content), _MAX_BLOCKS):
@@ -151,6 +155,8 @@ def _said(content: Any, left: int) -> _Said:
         elif kind == "text" and read < left and isinstance(text := block.get("text"), str):
             texts.append(_ends(text, left - read))
             read += len(texts[-1])
+        elif kind in ("image", "document"):
+            has_files = True
     texts.reverse()
     if has_results:
         # Beside results stand notes of the client only, unless the user stopped the tool to say something.
@@ -167,7 +173,9 @@ def _said(content: Any, left: int) -> _Said:
         elif not takes_words:
             # What follows a command without words of its own is what the command stands for.
             said.append(without_client_text(text))
-    return _Said("\n".join(filter(None, said)), has_results, is_continued, read)
+    words = "\n".join(filter(None, said))
+    is_note = not words and not has_files and any(texts)
+    return _Said(words, has_results, is_continued, is_note, read)
 
 
 def _ends(text: str, length: int) -> str:

@@ -85,7 +85,6 @@ def test_the_client_s_text_is_removed_and_the_user_s_is_kept(text: str, expected
         ([user("fix it"), CALL, results(), user(REMINDER)], Words("fix it", in_tool_loop=True)),
         ([user("fix it"), CALL, results(), CALL, results()], Words("fix it", in_tool_loop=True)),
         ([user("fix it"), CALL, results(), user("no, use Go")], Words("no, use Go", has_history=True)),
-        ([user("fix it"), CALL, results(), ASSISTANT, user(REMINDER)], Words("fix it")),
         (
             [user("fix it"), CALL, results("[Request interrupted by user for tool use]", "use Go")],
             Words("use Go", has_history=True),
@@ -122,13 +121,25 @@ def test_the_client_s_text_is_removed_and_the_user_s_is_kept(text: str, expected
         ([user("fix it"), {"role": "user", "content": [{"type": "image", "source": {}}]}], Words("fix it")),
         ([{"role": "user", "content": None}], Words()),
         ([{"role": "user", "content": [{"type": "text", "text": 7}, {"type": "text"}]}], Words()),
+        ([user("fix it"), ASSISTANT, {"role": "user", "content": [{"type": "image"}]}], Words("fix it")),
         ([SYSTEM], Words()),
-        ([ASSISTANT], Words()),
+        ([ASSISTANT], Words(has_history=True)),
     ],
 )
 def test_the_last_words_are_found_across_messages(messages: list[dict[str, Any]], expected: Words) -> None:
     assert own_words(messages) == expected
     assert brings_results(messages) == (expected.in_tool_loop and any(message == CALL for message in messages))
+
+
+@pytest.mark.parametrize(
+    "note",
+    [REMINDER, "<task-notification>\n<task-id>b1</task-id>\n</task-notification>", "[Request interrupted by user]"],
+)
+def test_a_note_of_the_client_is_no_new_request(note: str) -> None:
+    messages = [user("fix it"), CALL, results(), ASSISTANT, user(note)]
+    assert own_words(messages) == Words("fix it", in_tool_loop=True)
+    assert not brings_results(messages)
+    assert own_words([*messages, ASSISTANT, user(note, "use tabs")]) == Words("use tabs", has_history=True)
 
 
 def test_pasted_code_stays_and_a_long_text_keeps_both_ends() -> None:
