@@ -20,10 +20,11 @@ from accounts.errors import KeyInvalid, QuotaExceeded, Refusal, TooManyCalls
 from accounts.ledger_items import INNER_KINDS, Admission, Admitted, Settlement
 from accounts.ledger_rows import DayTotals, KeyRow, QuotaRow, WindowRow
 from accounts.models import CallRecord, Quota
-from accounts.quota import EXPECTED_OUTPUT_TOKENS, Reservation, Used, bounds, has_room
+from accounts.quota import Reservation, Used, bounds, has_room
 from accounts.window_sql import create_windows, open_windows, quotas_of, save_windows, windows_at
 from providers.pricing import cost_of, price_list_for
 from providers.translation.usage import Usage
+from routing.estimate import EXPECTED_OUTPUT_TOKENS
 from routing.select import first_target
 from routing.snapshot import PolicySnapshot, Snapshot
 

@@ -7,9 +7,6 @@ from typing import Any
 
 from accounts.models import Quota
 
-# Clients ask for far more output than they use (Claude Code: 128,000 tokens). A reservation assumes no more than this.
-EXPECTED_OUTPUT_TOKENS = 2000
-
 FIVE_HOURS = timedelta(hours=5)
 
 
