@@ -19,6 +19,9 @@ class Meaning:
     reason: str
     model_id: str  # what a target for any model is asked for
     is_passthrough: bool = False
+    scene_name: str = ""  # "": the call belongs to no scene
+    rule: str = ""  # the rule that chose it
+    order: str = ""  # a Route.Order value in place of the route's
 
 
 def meaning_of(snapshot: Snapshot, policy: PolicySnapshot | None, facts: Facts) -> Meaning:

@@ -85,6 +85,7 @@ def test_what_was_passed_over_is_recorded_with_the_reason() -> None:
             {"target": "gone/model", "reason": "disabled"},
             {"target": "main/big", "reason": "prompt of about 1101 tokens exceeds its window"},
         ],
+        "estimates": {"backup/qwen/qwen3:free": "0.033303 USD"},
     }
 
 
@@ -314,3 +315,62 @@ def capable_targets(**fields: dict[str, Any]) -> tuple[Snapshot, PolicySnapshot]
     targets = {f"t/{name}": target(f"t/{name}", **values) for name, values in fields.items()}
     policy = PolicySnapshot(1, "default", "direct", RouteSnapshot("route", tuple(targets)), "", None)
     return Snapshot(1, targets, (), {1: policy}, policy), policy
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected", "last_resort"),
+    [
+        ({"prompt_tokens": 6000}, ["t/narrow", "t/short", "t/wide"], []),
+        # The limit that Claude Code asks for fits nowhere, and is no reason to pass anybody over.
+        ({"prompt_tokens": 6000, "max_tokens": 128_000}, ["t/narrow", "t/short", "t/wide"], []),
+        ({"prompt_tokens": 7100}, ["t/short", "t/wide", "t/narrow"], ["t/narrow"]),
+        ({"prompt_tokens": 8100}, ["t/short", "t/wide", "t/narrow"], ["t/narrow"]),
+        ({"prompt_tokens": 7100, "max_tokens": 100}, ["t/narrow", "t/short", "t/wide"], []),
+    ],
+)
+def test_who_has_no_room_for_an_answer_is_asked_last(
+    facts: dict[str, Any], expected: list[str], last_resort: list[str]
+) -> None:
+    view, route = capable_targets(narrow={"context_window": 8000}, short={"context_window": 16_000}, wide={})
+    decision = select_for(view, route, "x", **facts)
+    assert names(decision) == expected
+    assert decision.last_resort == [(name, "has little room for an answer") for name in last_resort]
+    assert decision.hangs_on_size
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "expected"),
+    [(None, ["t/long", "t/brief"]), (128_000, ["t/long", "t/brief"]), (400, ["t/brief", "t/long"])],
+)
+def test_who_cannot_write_an_answer_of_the_usual_length_is_asked_last(
+    max_tokens: int | None, expected: list[str]
+) -> None:
+    view, route = capable_targets(brief={"max_output_tokens": 500}, long={"max_output_tokens": 8000})
+    assert names(select_for(view, route, "x", max_tokens=max_tokens)) == expected
+
+
+@pytest.mark.parametrize(
+    ("effort", "expected"),
+    [
+        # What clients send with every call, whatever it is about, is no wish for a model that thinks.
+        *((effort, ["t/plain", "t/thinker"]) for effort in ("", "low", "medium", "high")),
+        *((effort, ["t/thinker", "t/plain"]) for effort in ("xhigh", "max")),
+    ],
+)
+def test_only_an_effort_of_the_users_own_wish_prefers_models_that_think(effort: str, expected: list[str]) -> None:
+    view, route = capable_targets(
+        plain={"capabilities": frozenset({"tools"})}, thinker={"capabilities": frozenset({"tools", "thinking"})}
+    )
+    decision = select_for(view, route, "x", effort=effort, needs=frozenset({"tools"}))
+    assert names(decision) == expected
+    assert decision.last_resort == ([("t/plain", "has no thinking")] if expected[0] == "t/thinker" else [])
+
+
+def test_a_model_without_tools_is_worse_than_one_without_room_and_that_than_one_without_eyes() -> None:
+    view, route = capable_targets(
+        idle={"capabilities": frozenset({"vision"})},
+        full={"capabilities": frozenset({"vision", "tools"}), "context_window": 8000},
+        blind={"capabilities": frozenset({"tools"})},
+    )
+    decision = select_for(view, route, "x", prompt_tokens=7500, needs=frozenset({"vision", "tools"}))
+    assert names(decision) == ["t/blind", "t/full", "t/idle"]
