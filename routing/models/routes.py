@@ -39,10 +39,6 @@ class Route(models.Model):
         models_of_route = Model.objects.filter(route_entries__route=self).select_related("provider")
         return [str(model) for model in models_of_route if wire_format_of(model.provider) != "anthropic"]
 
-    def clean(self) -> None:
-        if self.order != self.Order.PRIORITY:
-            raise ValidationError({"order": _("Only the given order is available in this version.")})
-
 
 class RouteEntry(models.Model):
     """One target of a route."""

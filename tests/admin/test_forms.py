@@ -129,12 +129,12 @@ class Routing(AdminTestCase):
         RuntimeSettings.objects.filter(pk=1).update(safety_model=model)
         self.assertContains(self.client.get(row_url(row)), str(model))
 
-    def test_a_route_is_saved_with_its_targets_in_order(self) -> None:
+    def test_a_route_is_saved_with_its_targets_and_their_weights_in_order(self) -> None:
         make_rows(2)
         first, second = Model.objects.order_by("pk")
         data = {
             "name": "everyday",
-            "order": "priority",
+            "order": "weighted",
             "entries-TOTAL_FORMS": "2",
             "entries-INITIAL_FORMS": "0",
             "entries-0-position": "2",
@@ -144,9 +144,12 @@ class Routing(AdminTestCase):
             "entries-1-model": second.pk,
             "entries-1-weight": "3",
         }
+        refused = self.client.post(reverse("admin:routing_route_add"), {**data, "entries-1-weight": "0"})
+        self.assertContains(refused, "greater than or equal to 1")
         self.assertEqual(self.client.post(reverse("admin:routing_route_add"), data).status_code, 302)
         route = Route.objects.get(name="everyday")
-        self.assertEqual([entry.model for entry in route.entries.all()], [second, first])
+        self.assertEqual(route.order, "weighted")
+        self.assertEqual([(entry.model, entry.weight) for entry in route.entries.all()], [(second, 3), (first, 1)])
         self.assertContains(self.client.get(list_url(Route)), f"{second} → {first}")
 
     def test_the_default_moves_to_the_selected_row(self) -> None:

@@ -147,9 +147,12 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"routes": [{"name": "a"}], "policies": [{"name": "p", "mode": "smart", "route": "a"}]},
         ["policies[0].mode: Routing by intent is not available in this version."],
     ),
-    "order of a route": (
-        {"routes": [{"name": "a", "order": "weighted"}]},
-        ["routes[0].order: Only the given order is available in this version."],
+    "weight": (
+        {
+            "providers": [provider()],
+            "routes": [{"name": "a", "order": "weighted", "targets": [{"target": "main/big", "weight": 0}]}],
+        },
+        ["routes[0].targets[0].weight: must be a whole number of at least 1"],
     ),
     "scene": (
         {"scenes": [{"name": "code", "description": "short", "route": "a"}], "routes": [{"name": "a"}]},
