@@ -327,7 +327,7 @@ def _has_room(target: Target, facts: Facts) -> bool:
 def _put_the_cooling_last(decision: Decision, health: Health, *, has_own_credential: bool) -> None:
     cold = [target for target in decision.candidates if cooling(target, health, has_own_credential=has_own_credential)]
     if cold:
-        decision.cooling = [(target.name, health.why(target)) for target in cold]
+        decision.cooling = [(target.name, health.why(target) or "cooling down") for target in cold]
         names = {target.name for target in cold}
         decision.candidates = [target for target in decision.candidates if target.name not in names] + cold
 
