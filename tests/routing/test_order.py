@@ -237,14 +237,27 @@ def test_a_client_with_a_credential_of_its_own_is_not_kept_waiting_for_ours() ->
     assert names(decide(targets=targets, health=ours)) == "b a"
     assert names(decide(targets=targets, health=ours, has_own_credential=True)) == "a b"
     assert names(decide(targets=targets, health=theirs, has_own_credential=True)) == "b a"
+    # It helps where it is sent on, and nowhere else.
+    targets["a"] |= {"forwards_client_credential": False}
+    assert names(decide(targets=targets, health=ours, has_own_credential=True)) == "b a"
 
 
 def test_weights_belong_to_what_any_model_stands_for() -> None:
     view = Snapshot(1, {each.name: each for each in (target("relay/*"), target("t/b"))})
-    route = RouteSnapshot("r", ("relay/*", "t/b"), "weighted", (1, 9))
+    route = RouteSnapshot("r", ("relay/*", "t/b"), "weighted", (9, 1))
     first = Counter(
         select(view, None, Meaning(route, "", "claude-x"), Facts("claude-x"), seed=str(n)).candidates[0].name
         for n in range(1000)
     )
     assert set(first) == {"relay/claude-x", "t/b"}
-    assert first["t/b"] / 1000 == pytest.approx(0.9, abs=0.04)
+    assert first["t/b"] / 1000 == pytest.approx(0.1, abs=0.04)
+
+
+def test_costs_are_compared_in_the_currency_of_the_reference_model() -> None:
+    targets = [costing("t/yuan", 9, "CNY"), costing("t/yuan-too", 8, "CNY"), costing("t/dollar", 1, price_out=1)]
+    view = Snapshot(1, {each.name: each for each in targets})
+    route = RouteSnapshot("r", tuple(view.targets), "cheapest")
+    for reference, expected in ((targets[2], "t/dollar"), (None, "t/yuan-too")):
+        policy = PolicySnapshot(1, "p", "direct", route, "", reference)
+        decision = select(view, policy, Meaning(route, "", "x"), FACTS)
+        assert decision.candidates[0].name == expected
