@@ -65,7 +65,7 @@ class Decision:
     order: str = Route.Order.PRIORITY
     stays_with: str = ""  # the target that answered the session last, put first for that
     cooling: list[tuple[str, str]] = field(default_factory=list)  # asked after all others, and why
-    facts: Facts | None = None  # to estimate costs by
+    facts: Facts | None = field(default=None, repr=False)  # to estimate costs by; holds the user's words
     reference: Target | None = None  # the policy's, to compare with
 
     def keep_relays(self, wire_format: str, reason: str) -> None:

@@ -89,6 +89,11 @@ def test_a_record_says_what_the_first_candidates_would_cost_and_what_the_first_s
     assert len(decide([f"m{n}" for n in range(20)]).as_record()["estimates"]) == MAX_ESTIMATES
 
 
+def test_what_the_user_said_is_in_no_form_of_a_decision_that_a_log_might_show() -> None:
+    decision = Decision("", "", "", [BIG], facts=Facts("x", text="our secret plan"))
+    assert "secret plan" not in f"{decision!r} {decision.as_record()}"
+
+
 def test_a_decision_without_facts_estimates_nothing() -> None:
     record = Decision("", "", "safety model", [BIG]).as_record()
     assert record == {"reason": "safety model", "candidates": ["t/big"]}
