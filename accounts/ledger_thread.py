@@ -27,6 +27,7 @@ from accounts.errors import LedgerUnavailable, Refusal
 from accounts.ledger import run_batch
 from accounts.ledger_items import Admission, Admitted, Settlement
 from providers import calibration
+from routing import health, health_rows, slots
 from routing import snapshot as snapshots
 from routing.snapshot import Snapshot
 
@@ -37,6 +38,8 @@ MAX_BATCH = 256
 MAX_WAITING_SETTLEMENTS = 20_000
 HEARTBEAT_S = 10.0
 REAP_S = 30.0
+# So much later, at most, a worker with work to do knows what another has learnt of the targets.
+HEALTH_S = 1.0
 RETRY_S = 1.0
 # An admission that has waited this long is refused: the client should try another gateway.
 ADMIT_TIMEOUT_S = 5.0
@@ -66,10 +69,13 @@ class LedgerThread:
         self._is_down = False
         self._next_heartbeat = 0.0
         self._next_reap = 0.0
+        self._next_health = 0.0
+        self._is_woken = False
 
     def start(self) -> None:
         """Start the thread. It registers the worker and reads the configuration as soon as the database answers."""
         ledger_sql.this_worker = self.worker_id
+        health.current().on_change = self._wake
         self._thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
@@ -125,6 +131,12 @@ class LedgerThread:
                 await asyncio.shield(item.future)
         except TimeoutError as error:
             raise LedgerUnavailable("the ledger is too slow") from error
+
+    def _wake(self) -> None:
+        """Let the thread write what was learnt of a target before the call that learnt it ends."""
+        if not self._is_woken and not self._is_down:
+            self._is_woken = True
+            self._queue.put(_Item())
 
     def _put(self, item: _Item) -> _Item:
         item.loop = asyncio.get_running_loop()
@@ -197,6 +209,7 @@ class LedgerThread:
     def _try(self, items: list[_Item]) -> None:
         only_settles = bool(items) and all(item.settlement is not None for item in items)
         self._prepare(asks=not only_settles)
+        self._share_health(asks=not only_settles)
         waiting = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
         try:
             self._write(waiting + items)
@@ -213,6 +226,24 @@ class LedgerThread:
             self._is_registered = True
         if self.snapshot is None or (asks and ledger_sql.config_version() != self.snapshot.version):
             self.snapshot = snapshots.load()
+
+    def _share_health(self, *, asks: bool) -> None:
+        """Write what this worker learnt of the targets, and, for the calls that come, read what the others did.
+
+        Before anything else is written: should the database fail here, the whole batch can be repeated.
+        """
+        self._is_woken = False
+        known, now = health.current(), time.monotonic()
+        try:
+            health_rows.write(known)
+            if asks and now >= self._next_health:
+                self._next_health = now + HEALTH_S
+                health_rows.read(known)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            # A row that cannot be written or read must not stop the books.
+            logger.exception("the health of targets is not shared")
 
     def _write(self, items: Sequence[_Item]) -> None:
         """Write `items` together; when the data of one is at fault, each by itself."""
@@ -278,6 +309,7 @@ class LedgerThread:
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + HEARTBEAT_S
             reaper.heartbeat(self.worker_id)
+            slots.current().workers = max(reaper.count_living(), 1)
             calibration.save()
         if now >= self._next_reap:
             self._next_reap = now + REAP_S
@@ -285,6 +317,7 @@ class LedgerThread:
             closed = reaper.reap_calls(self.snapshot)
             if closed:
                 logger.warning("closed %d calls of workers that died", closed)
+            health_rows.purge()
 
     def _sign_off(self) -> None:
         if self._is_registered and not self._is_down:

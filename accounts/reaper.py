@@ -38,6 +38,11 @@ def sign_off(worker_id: uuid.UUID) -> None:
     Worker.objects.filter(pk=worker_id).delete()
 
 
+def count_living() -> int:
+    """Return how many workers have said lately that they live."""
+    return Worker.objects.filter(heartbeat_at__gte=timezone.now() - SILENCE).count()
+
+
 def _dead_workers(now: datetime) -> list[uuid.UUID]:
     """Return the ids of registered workers that have died."""
     host = socket.gethostname()

@@ -25,7 +25,7 @@ from providers.translation.continuation import Splicer
 from providers.translation.events import Event, ToolUse, encode
 from providers.translation.usage import Usage, to_anthropic
 from providers.translation.validation import InvalidRequest
-from routing.fallback import Cooldowns
+from routing.health import Health
 from routing.select import PromptTooLong
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 _FINAL_KINDS = frozenset({ErrorKind.INVALID_REQUEST, ErrorKind.CONTEXT_TOO_LONG, ErrorKind.CONTENT_FILTERED})
 
 
-def watch(call: Progress, cooldowns: Cooldowns | None) -> None:
+def watch(call: Progress, cooldowns: Health | None) -> None:
     """Make the answer of `call` go on elsewhere when it breaks, if its policy says so and somebody could."""
     policy, answered = call.admitted.policy, call.opened
     assert answered is not None
@@ -63,7 +63,7 @@ class ContinuedAnswer:
     `usage` is that of the first part, which is booked with the call; those after it are booked on their own.
     """
 
-    def __init__(self, first: Answer, call: Progress, targets: list[Target], cooldowns: Cooldowns | None) -> None:
+    def __init__(self, first: Answer, call: Progress, targets: list[Target], cooldowns: Health | None) -> None:
         self.status = first.status
         self.headers = first.headers
         self.upstream_request_id = first.upstream_request_id

@@ -22,7 +22,8 @@ from providers.errors import ErrorKind, UpstreamError
 from providers.target import Target
 from providers.translation import tokens
 from providers.translation.validation import MessagesForm, whole_number
-from routing.fallback import Cooldowns, Opened, open_first
+from routing.fallback import Opened, open_first
+from routing.health import Health
 from routing.select import Decision, PromptTooLong
 
 
@@ -47,7 +48,7 @@ async def ask(
     body: dict[str, Any],
     *,
     timeout_s: float,
-    cooldowns: Cooldowns | None,
+    cooldowns: Health | None,
 ) -> InnerAnswer:
     """Ask `targets` in order with `body` (a Messages request without model and stream), within `timeout_s`.
 
@@ -77,7 +78,7 @@ async def opened(
     upstream_call: UpstreamCall,
     *,
     timeout_s: float,
-    cooldowns: Cooldowns | None,
+    cooldowns: Health | None,
 ) -> AsyncIterator[Progress]:
     """Book a call, open it on the first of `targets` that answers within `timeout_s`, and settle it on leaving.
 
@@ -140,10 +141,10 @@ async def opened(
         if (exchange := outcome.captured(inner)) is not None:
             capture.keep(exchange)
         if inner.opened is not None:
-            await inner.opened.answer.aclose()
+            await inner.opened.aclose()
 
 
-async def _open(inner: Progress, candidates: list[Target], timeout_s: float, cooldowns: Cooldowns | None) -> Opened:
+async def _open(inner: Progress, candidates: list[Target], timeout_s: float, cooldowns: Health | None) -> Opened:
     try:
         with _logged_as(inner.request_id):
             async with asyncio.timeout(timeout_s):

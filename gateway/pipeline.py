@@ -39,7 +39,8 @@ from providers.translation.attachments import files_of
 from providers.translation.needs import needs_of
 from providers.translation.usage import Usage
 from providers.translation.validation import InvalidRequest, whole_number
-from routing.fallback import Cooldowns, open_first
+from routing import health
+from routing.fallback import open_first
 from routing.intent.facts import Facts
 from routing.meaning import meaning_of
 from routing.select import Decision, PromptTooLong, select
@@ -54,7 +55,6 @@ SETTLE_WAIT_S = 2.0
 CALIBRATE_EVERY_S = 60.0
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_cooldowns = Cooldowns()
 # The event loop keeps only weak references to tasks.
 _tasks: set["asyncio.Task[None]"] = set()
 _calibrated_at: dict[str, float] = {}
@@ -156,7 +156,7 @@ class _Call:
         self._known = known
         self._ping = ping
         self._settings = known.admitted.snapshot.settings
-        self._cooldowns = _cooldowns if self._settings.cooldown_enabled else None
+        self._cooldowns = health.current() if self._settings.cooldown_enabled else None
         self._streamed = known.upstream_call.streamed
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outbox = Outbox()
@@ -264,7 +264,7 @@ class _Call:
         finally:
             self._outbox.close()
             if self._known.opened is not None:
-                await self._known.opened.answer.aclose()
+                await self._known.opened.aclose()
 
     async def _open(self) -> None:
         known = self._known
@@ -285,6 +285,7 @@ class _Call:
             self._set_ready()
             async for piece in answer.pieces():
                 await self._outbox.put(piece)
+            self._known.opened.free()
             await self._judge()
             tail = answer.tail()
             # What the client sees complete is on the books.

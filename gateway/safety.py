@@ -20,7 +20,7 @@ from providers.errors import UpstreamError
 from providers.target import Target
 from providers.translation.events import ToolUse
 from providers.translation.validation import InvalidRequest
-from routing.fallback import Cooldowns
+from routing.health import Health
 from routing.select import PromptTooLong
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ _UNAVAILABLE: Verdict = {"type": "unavailable", "reason": "error"}
 _NOT_FLAGGED: Verdict = {"type": "evaluated", "outcome": "not_flagged"}
 
 
-async def judge(call: Progress, cooldowns: Cooldowns | None) -> list[dict[str, Any]] | None:
+async def judge(call: Progress, cooldowns: Health | None) -> list[dict[str, Any]] | None:
     """Return the `safeguard_results` of an answer that has ended; None if it gets none.
 
     None where the client asked for none, no safety model is set, or the answer is relayed: then its upstream judges.
@@ -66,7 +66,7 @@ async def _verdicts(
     model: Target,
     context: dict[str, Any],
     tool_uses: Sequence[ToolUse],
-    cooldowns: Cooldowns | None,
+    cooldowns: Health | None,
 ) -> dict[str, Verdict]:
     """Return the verdict of each call by its id, "unavailable" for those that could not be judged."""
     verdicts = dict.fromkeys((use.id for use in tool_uses), _UNAVAILABLE)

@@ -95,6 +95,7 @@ class UpstreamError(Exception):
     feature: str = ""
     feature_limit: int | None = None
     plan_exhausted: bool = False  # of rate_limited: a subscription's quota of hours or more, not a rate
+    never_connected: bool = False  # nobody was there to talk to, which concerns the whole platform
 
     def __str__(self) -> str:
         return f"{self.provider}: {self.kind}: {self.message}"
@@ -122,6 +123,16 @@ class UpstreamError(Exception):
             if self.plan_exhausted:
                 return _PLAN_COOLDOWN_S
         return self.kind.cooldown_s
+
+    @property
+    def says_when(self) -> bool:
+        """Say whether `cooldown_s` is what the upstream itself asked for."""
+        return self.kind in (ErrorKind.RATE_LIMITED, ErrorKind.OVERLOADED) and self.retry_after_s is not None
+
+    @property
+    def cooldown_scope(self) -> Literal["provider", "credential", "model"]:
+        """Say what rests: the whole platform when nobody was there, else as the kind says."""
+        return "provider" if self.never_connected else self.kind.cooldown_scope
 
 
 def classify(

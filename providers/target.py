@@ -72,6 +72,7 @@ class Target:
     allow_private_network: bool = False
     extra_headers: Mapping[str, str] = field(default_factory=dict)
     model_pk: int = 0
+    max_concurrency: int | None = None  # calls of the provider at the same time, of all workers together
 
     def can(self, capability: str) -> bool:
         """Say whether the model has a capability, as far as is known."""

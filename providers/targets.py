@@ -101,6 +101,7 @@ def target_of(provider: Provider, model: Model, secrets: tuple[Secret, ...], pri
         allow_private_network=provider.allow_private_network or preset.local,
         extra_headers=headers,
         model_pk=model.pk,
+        max_concurrency=provider.max_concurrency,
     )
 
 

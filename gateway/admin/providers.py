@@ -109,6 +109,7 @@ class ProviderAdmin(SwitchableAdmin):
             {
                 "fields": (
                     "wire_format",
+                    "max_concurrency",
                     "forwards_client_credential",
                     "flags",
                     "extra_headers",

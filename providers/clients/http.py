@@ -251,6 +251,7 @@ async def post(
             ErrorKind.UNREACHABLE,
             "the base URL is a private address; the provider must allow private networks",
             provider=target.provider_name,
+            never_connected=True,
         )
     if recording is not None:
         recording.sending(url, headers, content)
@@ -323,7 +324,8 @@ async def fetch(
             finally:
                 await response.aclose()
     except _TRANSPORT_ERRORS as error:
-        raise UpstreamError(*_meaning(_chain(error))) from error
+        kind, message, _connected = _meaning(_chain(error))
+        raise UpstreamError(kind, message) from error
     return response.status_code, bytes(body)
 
 
@@ -343,8 +345,8 @@ def from_transport(error: BaseException, target: Target) -> UpstreamError:
     httpx-aiohttp 0.2.0 reports a refused connection, an unknown name and a server that closes without an answer all
     as `ConnectTimeout`, and lets some of aiohttp's errors through: the cause tells what really happened.
     """
-    kind, message = _meaning(_chain(error))
-    return UpstreamError(kind, message, provider=target.provider_name)
+    kind, message, connected = _meaning(_chain(error))
+    return UpstreamError(kind, message, provider=target.provider_name, never_connected=not connected)
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -357,34 +359,41 @@ def _chain(error: BaseException) -> list[BaseException]:
     return found
 
 
-# The first row that any error of the chain fits decides.
-_MEANINGS: tuple[tuple[tuple[type[BaseException], ...], ErrorKind, str], ...] = (
-    ((aiohttp.ClientConnectorDNSError,), ErrorKind.UNREACHABLE, "the host name is unknown"),
-    ((ssl.SSLCertVerificationError,), ErrorKind.UNREACHABLE, "the TLS certificate is not valid"),
-    ((aiohttp.ClientSSLError, ssl.SSLError), ErrorKind.UNREACHABLE, "the TLS handshake failed"),
-    ((ConnectionRefusedError,), ErrorKind.UNREACHABLE, "the connection was refused"),
-    ((aiohttp.ConnectionTimeoutError,), ErrorKind.TIMEOUT, "no connection came about in time"),
-    ((aiohttp.ServerTimeoutError,), ErrorKind.TIMEOUT, "the upstream fell silent"),
-    ((aiohttp.ClientPayloadError,), ErrorKind.BAD_RESPONSE, "the answer was cut off"),
-    ((aiohttp.ServerDisconnectedError,), ErrorKind.UNREACHABLE, "the upstream closed the connection"),
-    ((aiohttp.ClientResponseError, HttpProcessingError), ErrorKind.BAD_RESPONSE, "the answer is not valid HTTP"),
-    ((aiohttp.InvalidURL, httpx.InvalidURL, httpx.UnsupportedProtocol), ErrorKind.UNREACHABLE, "the URL is not valid"),
-    ((ConnectionResetError, BrokenPipeError), ErrorKind.UNREACHABLE, "the upstream reset the connection"),
-    ((aiohttp.ClientConnectionError,), ErrorKind.UNREACHABLE, "no connection to the upstream"),
+# The first row that any error of the chain fits decides: its kind, its words, whether there was a connection.
+_MEANINGS: tuple[tuple[tuple[type[BaseException], ...], ErrorKind, str, bool], ...] = (
+    ((aiohttp.ClientConnectorDNSError,), ErrorKind.UNREACHABLE, "the host name is unknown", False),
+    ((ssl.SSLCertVerificationError,), ErrorKind.UNREACHABLE, "the TLS certificate is not valid", False),
+    ((aiohttp.ClientSSLError, ssl.SSLError), ErrorKind.UNREACHABLE, "the TLS handshake failed", False),
+    ((ConnectionRefusedError,), ErrorKind.UNREACHABLE, "the connection was refused", False),
+    ((aiohttp.ConnectionTimeoutError,), ErrorKind.TIMEOUT, "no connection came about in time", False),
+    ((aiohttp.ServerTimeoutError,), ErrorKind.TIMEOUT, "the upstream fell silent", True),
+    ((aiohttp.ClientPayloadError,), ErrorKind.BAD_RESPONSE, "the answer was cut off", True),
+    ((aiohttp.ServerDisconnectedError,), ErrorKind.UNREACHABLE, "the upstream closed the connection", True),
+    ((aiohttp.ClientResponseError, HttpProcessingError), ErrorKind.BAD_RESPONSE, "the answer is not valid HTTP", True),
+    (
+        (aiohttp.InvalidURL, httpx.InvalidURL, httpx.UnsupportedProtocol),
+        ErrorKind.UNREACHABLE,
+        "the URL is not valid",
+        False,
+    ),
+    ((ConnectionResetError, BrokenPipeError), ErrorKind.UNREACHABLE, "the upstream reset the connection", True),
+    ((aiohttp.ClientConnectorError,), ErrorKind.UNREACHABLE, "no connection to the upstream", False),
+    ((aiohttp.ClientConnectionError,), ErrorKind.UNREACHABLE, "no connection to the upstream", True),
     # Without aiohttp below (httpx's own transport) httpx's classes mean what they say.
-    ((httpx.TimeoutException,), ErrorKind.TIMEOUT, "the upstream fell silent"),
-    ((httpx.ConnectError,), ErrorKind.UNREACHABLE, "no connection to the upstream"),
-    ((httpx.ReadError, httpx.RemoteProtocolError), ErrorKind.BAD_RESPONSE, "the answer was cut off"),
-    ((httpx.DecodingError,), ErrorKind.BAD_RESPONSE, "the answer's compression is broken"),
-    ((TimeoutError,), ErrorKind.TIMEOUT, "the upstream fell silent"),
+    ((httpx.ConnectTimeout,), ErrorKind.TIMEOUT, "no connection came about in time", False),
+    ((httpx.TimeoutException,), ErrorKind.TIMEOUT, "the upstream fell silent", True),
+    ((httpx.ConnectError,), ErrorKind.UNREACHABLE, "no connection to the upstream", False),
+    ((httpx.ReadError, httpx.RemoteProtocolError), ErrorKind.BAD_RESPONSE, "the answer was cut off", True),
+    ((httpx.DecodingError,), ErrorKind.BAD_RESPONSE, "the answer's compression is broken", True),
+    ((TimeoutError,), ErrorKind.TIMEOUT, "the upstream fell silent", True),
 )
 
 
-def _meaning(chain: list[BaseException]) -> tuple[ErrorKind, str]:
+def _meaning(chain: list[BaseException]) -> tuple[ErrorKind, str, bool]:
     for error in chain:
         if isinstance(error, PrivateAddress):
-            return ErrorKind.UNREACHABLE, one_line(str(error))
-    for types, kind, message in _MEANINGS:
+            return ErrorKind.UNREACHABLE, one_line(str(error)), False
+    for types, kind, message, connected in _MEANINGS:
         if any(isinstance(error, types) for error in chain):
-            return kind, message
-    return ErrorKind.UNREACHABLE, "the connection to the upstream failed"
+            return kind, message, connected
+    return ErrorKind.UNREACHABLE, "the connection to the upstream failed", True

@@ -15,6 +15,7 @@ from gateway import capture
 from gateway.asgi import application
 from providers.clients import http
 from providers.models import Credential, Model, Price, Provider
+from routing import health, slots
 from routing.models import ModelAlias, Policy, Route, RouteEntry, RuntimeSettings
 from tests.fakes.transport import ScriptedTransport
 
@@ -36,6 +37,8 @@ class GatewayCase(TransactionTestCase):
     """Two targets `up/a` and `up/b` behind the default policy, a native one `nat/n`, the key `self.secret`."""
 
     def setUp(self) -> None:
+        health.start_anew()
+        slots.start_anew()
         up = Provider.objects.create(
             name="up", kind="openai_compatible", base_url="http://up.test/v1", allow_private_network=True
         )
