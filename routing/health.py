@@ -264,8 +264,9 @@ class Health:
             return
         over = [key for key, state in self._states.items() if state.until <= now and key not in self._changed]
         if not over:
-            # A thousand names at rest are none of ours: the oldest are given up.
-            over = sorted(self._states, key=lambda key: self._states[key].failed)[: _MAX_STATES // 10]
+            # A thousand names at rest are none of ours: the oldest of the invented ones are given up first.
+            states = self._states
+            over = sorted(states, key=lambda key: (states[key].is_shared, states[key].failed))[: _MAX_STATES // 10]
         for key in over:
             del self._states[key]
             self._changed.discard(key)
