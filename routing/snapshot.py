@@ -79,12 +79,12 @@ class AliasSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class PolicySnapshot:
-    """How the calls of some keys find their targets."""
+    """How the calls of some keys find their targets: by a route or by scenes. Only the list of the mode is here."""
 
     pk: int
     name: str
     mode: str
-    route: RouteSnapshot | None
+    route: RouteSnapshot | None  # None of a smart policy
     capture: str  # "" as in the settings
     reference: Target | None
     scenes: tuple[SceneSnapshot, ...] = ()  # of a smart policy, in order; the default scene is one of them
@@ -217,14 +217,16 @@ def _policy(
     targets: Mapping[str, Target],
 ) -> PolicySnapshot:
     chosen = {scene.pk for scene in policy.scenes.all()}
+    is_smart = policy.mode == Policy.Mode.SMART
     return PolicySnapshot(
         pk=policy.pk,
         name=policy.name,
         mode=policy.mode,
-        route=routes[policy.route_id] if policy.route_id else None,
+        # A list of another mode, kept for the day on which that is chosen again, is in nobody's reach.
+        route=routes[policy.route_id] if policy.route_id and not is_smart else None,
         capture=policy.capture,
         reference=targets.get(str(policy.reference_model)) if policy.reference_model else None,
-        scenes=tuple(scene for pk, scene in scenes.items() if pk in chosen or not chosen),
+        scenes=tuple(scene for pk, scene in scenes.items() if is_smart and (pk in chosen or not chosen)),
         kind_rules={
             rule.kind: KindRuleSnapshot(
                 rule.action, rule.scene.name if rule.scene else "", routes[rule.route_id] if rule.route_id else None

@@ -10,6 +10,7 @@ from providers.models import Model, name_validator
 from providers.target import ANY_MODEL
 from routing.models.routes import Route
 from routing.models.scenes import Scene
+from routing.policy_rules import no_default_scene
 
 
 class CaptureMode(models.TextChoices):
@@ -121,16 +122,27 @@ class Policy(models.Model):
         return self.name
 
     def clean(self) -> None:
+        """Check the columns. What the policy lists is checked by `routing.policy_rules`, when it is known."""
+        faults: dict[str, ValidationError] = {}
         if self.mode == self.Mode.SMART:
-            raise ValidationError({"mode": _("Routing by intent is not available in this version.")})
-        if self.route_id is None:
-            raise ValidationError({"route": _("Choose the route whose targets answer.")})
+            # Whatever its list is, this scene has to be in it.
+            if not Scene.objects.filter(is_default=True).exists():
+                faults["scenes"] = no_default_scene()
+        elif self.route_id is None:
+            faults["route"] = ValidationError(_("Choose the route whose targets answer."))
         wrong = self.route.targets_of_another_wire() if self.route and self.mode == self.Mode.PASSTHROUGH else []
         if wrong:
             fault = _("Calls can be passed through to Anthropic-compatible servers only, not to %(targets)s.")
-            raise ValidationError({"route": ValidationError(fault, params={"targets": ", ".join(wrong)})})
+            faults["route"] = ValidationError(fault, params={"targets": ", ".join(wrong)})
+        if self.cheap_route is not None and not self.cheap_route.entries.exists():
+            fault = _("The route %(route)s has no targets.")
+            faults["cheap_route"] = ValidationError(fault, params={"route": self.cheap_route.name})
+        if self.shadow_id is not None and self.shadow_id == self.pk:
+            faults["shadow"] = ValidationError(_("A policy cannot be its own shadow. Choose another one."))
         if self.reference_model is not None and self.reference_model.model_id == ANY_MODEL:
-            raise ValidationError({"reference_model": _("Choose one model: * stands for any, and has no price.")})
+            faults["reference_model"] = ValidationError(_("Choose one model: * stands for any, and has no price."))
+        if faults:
+            raise ValidationError(faults)
 
 
 class ClassifierEntry(models.Model):
@@ -148,6 +160,10 @@ class ClassifierEntry(models.Model):
 
     def __str__(self) -> str:
         return str(self.model)
+
+    def clean(self) -> None:
+        if self.model_id is not None and self.model.model_id == ANY_MODEL:
+            raise ValidationError({"model": _("Choose one model: * stands for any.")})
 
 
 class RequestKind(models.TextChoices):

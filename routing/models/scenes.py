@@ -11,6 +11,11 @@ from django.utils.translation import gettext_lazy as _
 
 from routing.intent.patterns import PatternInvalid, compiled
 from routing.models.routes import Route
+from routing.policy_rules import fault_of_deleting
+
+# They are learnt from, in a second or so.
+MAX_EXAMPLES = 1000
+MAX_EXAMPLE_LENGTH = 4000
 
 _MAX_KEYWORDS = 100
 _MAX_KEYWORD_LENGTH = 100
@@ -46,10 +51,30 @@ class Scene(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
+        """Check the fields without the space around the texts: blanks are no name and no description."""
+        self.name, self.description = self.name.strip(), self.description.strip()
+        super().clean_fields(exclude=exclude)
+
+    def clean(self) -> None:
+        if not self.name.isprintable():
+            raise ValidationError({"name": _("Use printable characters only.")})
+        examples = self.examples
+        if not isinstance(examples, list) or not all(isinstance(one, str) and one.strip() for one in examples):
+            raise ValidationError({"examples": _("The examples must be a list of texts.")})
+        if len(examples) > MAX_EXAMPLES:
+            fault = _("At most %(count)s examples are read.")
+            raise ValidationError({"examples": ValidationError(fault, params={"count": MAX_EXAMPLES})})
+        if any(len(one) > MAX_EXAMPLE_LENGTH for one in examples):
+            fault = _("An example has at most %(count)s characters.")
+            raise ValidationError({"examples": ValidationError(fault, params={"count": MAX_EXAMPLE_LENGTH})})
+        if self.is_default and not self.is_enabled:
+            raise ValidationError({"is_enabled": _("The default scene must stay enabled.")})
+
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete the scene. Raises `ValidationError` for the default one, which answers where no other does."""
-        if self.is_default:
-            raise ValidationError(_("The default scene cannot be deleted. Make another scene the default first."))
+        """Delete the scene. Raises `ValidationError` for the default one, and for one that a policy names."""
+        if fault := fault_of_deleting(self):
+            raise fault
         return super().delete(*args, **kwargs)
 
 

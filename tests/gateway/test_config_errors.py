@@ -143,9 +143,12 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"policies": [{"name": "p"}]},
         ["policies[0].route: Choose the route whose targets answer."],
     ),
-    "smart mode": (
+    "smart mode without a default scene": (
         {"routes": [{"name": "a"}], "policies": [{"name": "p", "mode": "smart", "route": "a"}]},
-        ["policies[0].mode: Routing by intent is not available in this version."],
+        [
+            "policies[0].scenes: Routing by intent needs a default scene, which answers where no other is recognised. "
+            "Make one the default.",
+        ],
     ),
     "weight": (
         {
