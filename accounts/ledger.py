@@ -8,7 +8,8 @@ These run for every call, so their statements are written by hand (accounts/ledg
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from django.db import transaction
 
 from accounts import ledger_sql as sql
+from accounts import session_sql
 from accounts.errors import KeyInvalid, QuotaExceeded, Refusal, TooManyCalls
 from accounts.ledger_items import INNER_KINDS, Admission, Admitted, Settlement
 from accounts.ledger_rows import DayTotals, KeyRow, QuotaRow, WindowRow
@@ -25,6 +27,8 @@ from accounts.window_sql import create_windows, open_windows, quotas_of, save_wi
 from providers.pricing import cost_of, price_list_for
 from providers.translation.usage import Usage
 from routing.estimate import EXPECTED_OUTPUT_TOKENS
+from routing.intent.facts import Facts, SessionMemory
+from routing.intent.sessions import session_key
 from routing.select import first_target
 from routing.snapshot import PolicySnapshot, Snapshot
 
@@ -37,16 +41,19 @@ def admit_batch(items: Sequence[Admission], snapshot: Snapshot, now: datetime) -
     Returns a result per item; database errors propagate and admit nothing.
     """
     keys = sql.keys_by_digest({digest for item in items for digest in item.digests})
-    results: list[Admitted | Refusal] = []
-    callers: list[KeyRow | None] = []
+    found: list[KeyRow | Refusal] = []
     for item in items:
         try:
-            callers.append(_usable_key(item, keys, now))
+            found.append(_usable_key(item, keys, now))
         except KeyInvalid as refusal:
-            callers.append(None)
-            results.append(refusal)
-            continue
-        results.append(_admitted(item, callers[-1], snapshot))  # type: ignore[arg-type]
+            found.append(refusal)
+    callers = [caller if isinstance(caller, KeyRow) else None for caller in found]
+    sessions = [_session(item, caller, snapshot) if caller else "" for item, caller in zip(items, callers, strict=True)]
+    memories = session_sql.memories({key for key in sessions if key})
+    results: list[Admitted | Refusal] = [
+        _admitted(item, caller, snapshot, session, memories) if isinstance(caller, KeyRow) else caller
+        for item, caller, session in zip(items, found, sessions, strict=True)
+    ]
     booked = [caller for item, caller in zip(items, callers, strict=True) if caller is not None and item.books]
     if not booked:
         return results
@@ -57,6 +64,9 @@ def admit_batch(items: Sequence[Admission], snapshot: Snapshot, now: datetime) -
         if caller is None or not item.books or not isinstance(result, Admitted):
             continue
         is_inner = item.kind in INNER_KINDS
+        full_quota = limits.downgrade(caller, result.reservation)
+        if full_quota:
+            result = results[index] = _downgraded(item, result, full_quota)
         full = limits.refusal(caller, result.reservation, is_inner=is_inner)
         if full is not None:
             results[index] = full
@@ -109,8 +119,23 @@ def _usable_key(item: Admission, keys: dict[str, KeyRow], now: datetime) -> KeyR
     raise KeyInvalid(reason)
 
 
-def _admitted(item: Admission, key: KeyRow, snapshot: Snapshot) -> Admitted:
-    policy = snapshot.policy(key.policy_id, key.user_policy_id, key.team_policy_id)
+def _policy(key: KeyRow, snapshot: Snapshot) -> PolicySnapshot | None:
+    return snapshot.policy(key.policy_id, key.user_policy_id, key.team_policy_id)
+
+
+def _session(item: Admission, key: KeyRow, snapshot: Snapshot) -> str:
+    """Return the key of the session that the call belongs to; "" where sessions make no difference."""
+    policy = _policy(key, snapshot)
+    session = item.session_id + item.loop_id
+    if not item.books or not session or policy is None or policy.mode != "smart" or item.kind in INNER_KINDS:
+        return ""
+    return session_key(key.user_id, session, item.agent_id)
+
+
+def _admitted(
+    item: Admission, key: KeyRow, snapshot: Snapshot, session: str, memories: Mapping[str, SessionMemory]
+) -> Admitted:
+    policy, memory = _policy(key, snapshot), memories.get(session)
     capture = key.capture or (policy.capture if policy else "") or snapshot.settings.capture
     return Admitted(
         call_id=item.call_id,
@@ -122,13 +147,35 @@ def _admitted(item: Admission, key: KeyRow, snapshot: Snapshot) -> Admitted:
         policy=policy,
         capture=capture,
         snapshot=snapshot,
-        reservation=_reservation(item, policy, snapshot),
+        reservation=_reservation(item, policy, snapshot, memory),
+        session_key=session,
+        memory=memory,
     )
 
 
-def _reservation(item: Admission, policy: PolicySnapshot | None, snapshot: Snapshot) -> Reservation:
+def _downgraded(item: Admission, admitted: Admitted, full_quota: str) -> Admitted:
+    """Return `admitted` as a call that a quota sends to a cheap target."""
+    reservation = _reservation(item, admitted.policy, admitted.snapshot, admitted.memory, full_quota)
+    return replace(admitted, reservation=reservation, downgraded_by=full_quota)
+
+
+def _reservation(
+    item: Admission,
+    policy: PolicySnapshot | None,
+    snapshot: Snapshot,
+    memory: SessionMemory | None,
+    downgraded_by: str = "",
+) -> Reservation:
     output = min(item.max_output_tokens or EXPECTED_OUTPUT_TOKENS, EXPECTED_OUTPUT_TOKENS)
-    target = first_target(snapshot, policy, item.requested_model) if item.books else None
+    target = None
+    if item.books:
+        facts = Facts(
+            item.requested_model,
+            item.kind,
+            prompt_tokens=item.input_tokens_estimate,
+            max_tokens=item.max_output_tokens,
+        )
+        target = first_target(snapshot, policy, facts, memory=memory, downgraded_by=downgraded_by)
     price = target.price if target else None
     if target and price is None and target.name not in snapshot.targets:  # a name of the client's own choice
         price = price_list_for(target.kind, target.base_url, target.model_id)
@@ -165,21 +212,31 @@ class _Limits:
     def _of(self, caller: KeyRow) -> list[QuotaRow]:
         return [quota for quota in self._quotas if quota.covers(caller.id, caller.user_id, caller.team_id)]
 
+    def _full(self, caller: KeyRow, reservation: Reservation, action: str) -> list[tuple[QuotaRow, WindowRow]]:
+        """Return the quotas of this action in which the call has no room."""
+        return [
+            (quota, window)
+            for quota in self._of(caller)
+            if quota.action == action
+            and not has_room(
+                quota.limit,
+                (window := self._windows[quota.id]).used,
+                window.reserved,
+                reservation.amount(quota.unit, quota.currency),
+                reservation.certain(quota.unit, quota.currency),
+            )
+        ]
+
+    def downgrade(self, caller: KeyRow, reservation: Reservation) -> str:
+        """Return the first full quota that sends the call to a cheap target, in words; "" when there is none."""
+        full = self._full(caller, reservation, Quota.Action.DOWNGRADE)
+        return full[0][0].in_words(caller.username, caller.name, caller.team_name) if full else ""
+
     def refusal(self, caller: KeyRow, reservation: Reservation, *, is_inner: bool) -> Refusal | None:
         """Return why the caller is refused: of several full quotas the one that resets last."""
         if caller.max_concurrency and not is_inner and self._running.get(caller.id, 0) >= caller.max_concurrency:
             return TooManyCalls(caller.max_concurrency)
-        full: list[tuple[QuotaRow, WindowRow]] = []
-        for quota in self._of(caller):
-            window = self._windows[quota.id]
-            if quota.action == Quota.Action.BLOCK and not has_room(
-                quota.limit,
-                window.used,
-                window.reserved,
-                reservation.amount(quota.unit, quota.currency),
-                reservation.certain(quota.unit, quota.currency),
-            ):
-                full.append((quota, window))
+        full = self._full(caller, reservation, Quota.Action.BLOCK)
         if not full:
             return None
         quota, window = max(full, key=lambda pair: pair[1].ends_at.timestamp() if pair[1].ends_at else float("inf"))
@@ -257,6 +314,7 @@ def settle_batch(items: Sequence[Settlement], snapshot: Snapshot) -> int:
     sql.close_calls([(by_id[call.id], call.started_at.astimezone(zone).date()) for call in running])
     sql.insert_attempts([by_id[call.id] for call in running])
     sql.raise_days(days)
+    session_sql.remember([item.remembered for call in running if (item := by_id[call.id]).remembered is not None])
     return len(running)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from accounts.quota import Reservation
 from providers.translation.usage import Usage
 from routing.fallback import AttemptResult
+from routing.intent.facts import SessionMemory
 from routing.snapshot import PolicySnapshot, Snapshot
 
 # Calls that the gateway makes itself while one of the client's runs. They are paid for like any other, but are none of
@@ -31,6 +32,7 @@ class Admission:
     max_output_tokens: int | None = None
     session_id: str = ""
     agent_id: str = ""
+    loop_id: str = ""  # stands for the session where the client names none (routing.intent.sessions)
     user_agent: str = ""
     request_bytes: int = 0
 
@@ -49,6 +51,17 @@ class Admitted:
     capture: str  # a CaptureMode value
     snapshot: Snapshot
     reservation: Reservation
+    session_key: str = ""  # "" where nothing is remembered: no routing by intent, or no session
+    memory: SessionMemory | None = None  # of the session, however old
+    downgraded_by: str = ""  # the full quota, in words, for which the call must go to a cheap target
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a session goes on with, to be written with the settlement of its call."""
+
+    key: str
+    memory: SessionMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +92,4 @@ class Settlement:
     ttft_ms: int | None = None
     duration_ms: int | None = None
     attempts: tuple[AttemptResult, ...] = ()
+    remembered: Remembered | None = None

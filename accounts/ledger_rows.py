@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connection
 
 from accounts.ledger_items import Settlement
+from accounts.models import Quota
 
 _FROM_FLOAT = Context(prec=15).create_decimal_from_float
 
@@ -62,6 +63,12 @@ class QuotaRow:
         if self.key_id is not None:
             return f"key {username}/{key_name}"
         return f"user {username}" if self.user_id is not None else f"team {team_name}"
+
+    def in_words(self, username: str, key_name: str, team_name: str) -> str:
+        """Return the quota as records name it, such as `user dev1: 10 USD / day`."""
+        subject = self.subject_name(username, key_name, team_name)
+        unit = self.currency if self.unit == Quota.Unit.COST else self.unit
+        return f"{subject}: {self.limit.normalize():f} {unit} / {self.window}"
 
 
 @dataclass(slots=True)

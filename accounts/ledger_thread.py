@@ -318,6 +318,7 @@ class LedgerThread:
             if closed:
                 logger.warning("closed %d calls of workers that died", closed)
             health_rows.purge()
+            reaper.forget_sessions()
 
     def _sign_off(self) -> None:
         if self._is_registered and not self._is_down:

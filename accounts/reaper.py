@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts import session_sql
 from accounts.ledger import settle_batch
 from accounts.ledger_items import Settlement
 from accounts.models import CallRecord, Worker
@@ -18,6 +19,8 @@ from routing.snapshot import Snapshot
 
 # A worker writes every 10 s; one that was silent for this long is dead, or as good as dead.
 SILENCE = timedelta(seconds=120)
+# The longest idle time that a policy can have. A tool loop that pauses for less goes on where it was.
+SESSIONS_KEPT = timedelta(days=1)
 _BATCH = 200
 
 
@@ -79,6 +82,12 @@ def reap_calls(snapshot: Snapshot, now: datetime | None = None) -> int:
             break
         closed += settled
     return closed
+
+
+def forget_sessions(now: datetime | None = None) -> int:
+    """Delete the sessions that no call will go on with; return how many. Safe to run anywhere and at the same time."""
+    with transaction.atomic():
+        return session_sql.forget_before((now or timezone.now()) - SESSIONS_KEPT)
 
 
 def _estimate(call: CallRecord, now: datetime) -> Settlement:

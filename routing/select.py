@@ -8,8 +8,8 @@ from typing import Any
 from providers.native_dialect import refined
 from providers.target import ANY_MODEL, Target
 from routing import estimate
-from routing.intent.facts import Facts, SessionMemory
-from routing.meaning import Meaning, NoTarget, meaning_of
+from routing.intent.facts import Facts, SceneChoice, SessionMemory
+from routing.meaning import Meaning, NoTarget, meaning_of, usable_scene
 from routing.models import Route
 from routing.order import Health, cooling, ordered
 from routing.snapshot import PolicySnapshot, Snapshot
@@ -336,13 +336,27 @@ def _surely_too_small(target: Target, prompt_tokens: int) -> bool:
     return target.kind in SILENT_TRUNCATION or prompt_tokens > (target.context_window or 0) * BEYOND_DOUBT
 
 
-def first_target(snapshot: Snapshot, policy: PolicySnapshot | None, requested: str) -> Target | None:
-    """Return the target that will most likely answer, for a reservation; None when nothing can."""
+def first_target(
+    snapshot: Snapshot,
+    policy: PolicySnapshot | None,
+    facts: Facts,
+    *,
+    memory: SessionMemory | None = None,
+    downgraded_by: str = "",
+) -> Target | None:
+    """Return the target that will most likely answer, for a reservation; None when nothing can.
+
+    The user's words are not read for it: a call that is routed by intent counts as one of its session's scene, or of
+    the default one.
+    """
+    held = usable_scene(policy, memory.scene_name) if policy is not None and memory is not None else None
     try:
-        meaning = meaning_of(snapshot, policy, Facts(requested))
+        meaning = meaning_of(
+            snapshot, policy, facts, SceneChoice(held, "session") if held else None, downgraded_by=downgraded_by
+        )
     except NoTarget:
         return None
     found = [_target(snapshot, name, meaning.model_id) for name in meaning.route.target_names]
     targets = [target for target in found if target is not None]
     order = meaning.order or meaning.route.order  # what is drawn will often be another one
-    return next(iter(ordered(targets, order, Facts(requested), weights=_weights(meaning))), None)
+    return next(iter(ordered(targets, order, facts, weights=_weights(meaning))), None)

@@ -87,8 +87,6 @@ class Quota(models.Model):
     def clean(self) -> None:
         if sum(subject is not None for subject in (self.team_id, self.user_id, self.key_id)) != 1:
             raise ValidationError(_("Choose one of team, user and key."))
-        if self.action == self.Action.DOWNGRADE:
-            raise ValidationError({"action": _("Downgrading is not available in this version.")})
 
 
 class QuotaWindow(models.Model):

@@ -196,12 +196,13 @@ class Forms(AdminTestCase):
             "is_active": "on",
         }
         self.assertEqual(self.errors(Quota, {**quota, "team": str(team.pk)}), "")
+        self.assertEqual(self.errors(Quota, {**quota, "user": str(user.pk), "action": "downgrade"}), "")
         cases = (
             ({}, "Choose one of team, user and key."),
             ({"team": str(team.pk), "user": str(user.pk)}, "Choose one of team, user and key."),
             ({"user": str(user.pk), "limit": "-5"}, "greater than or equal to 0"),
             ({"user": str(user.pk), "limit": "abc"}, "Enter a number."),
-            ({"user": str(user.pk), "action": "downgrade"}, "not available in this version"),
+            ({"user": str(user.pk), "action": "upgrade"}, "not one of the available choices"),
             ({"team": str(team.pk)}, "is violated"),
         )
         for change, message in cases:

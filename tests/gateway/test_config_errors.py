@@ -205,12 +205,12 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
             "users": [{"username": "u"}],
             "quotas": [
                 {"user": "u", "unit": "token", "window": "day", "limit": 1},
-                {"user": "u", "unit": "tokens", "window": "day", "limit": 1, "action": "downgrade"},
+                {"user": "u", "unit": "tokens", "window": "day", "limit": 1, "action": "downgrad"},
             ],
         },
         [
             "quotas[0].unit: must be one of cost, tokens, requests; did you mean tokens?",
-            "quotas[1].action: Downgrading is not available in this version.",
+            "quotas[1].action: must be one of block, warn, downgrade; did you mean downgrade?",
         ],
     ),
     "settings": (

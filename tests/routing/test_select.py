@@ -146,8 +146,8 @@ def test_without_a_way_to_answer_the_text_says_what_to_do() -> None:
     for policy, text in ((None, "No routing policy"), (empty, "has no targets"), (off, "disabled")):
         with pytest.raises(NoTarget, match=text):
             select_for(VIEW, policy, "x")
-        assert first_target(VIEW, policy, "x") is None
-    assert first_target(VIEW, POLICY, "x") is BIG
+        assert first_target(VIEW, policy, Facts("x")) is None
+    assert first_target(VIEW, POLICY, Facts("x")) is BIG
 
 
 def test_the_most_particular_policy_counts() -> None:
@@ -207,7 +207,7 @@ def test_a_name_of_the_clients_own_choice_is_not_passed_through(requested: str, 
     decision = passed(requested)
     assert names(decision) == [expected]
     assert not decision.is_passthrough
-    first = first_target(RELAYS, PASSING, requested)
+    first = first_target(RELAYS, PASSING, Facts(requested))
     assert first is not None
     assert first.name == expected
 
