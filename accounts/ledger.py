@@ -29,6 +29,7 @@ from providers.translation.usage import Usage
 from routing.estimate import EXPECTED_OUTPUT_TOKENS
 from routing.intent.facts import Facts, SessionMemory
 from routing.intent.sessions import session_key
+from routing.models import Policy
 from routing.select import first_target
 from routing.snapshot import PolicySnapshot, Snapshot
 
@@ -48,8 +49,10 @@ def admit_batch(items: Sequence[Admission], snapshot: Snapshot, now: datetime) -
         except KeyInvalid as refusal:
             found.append(refusal)
     callers = [caller if isinstance(caller, KeyRow) else None for caller in found]
-    sessions = [_session(item, caller, snapshot) if caller else "" for item, caller in zip(items, callers, strict=True)]
-    memories = session_sql.memories({key for key in sessions if key})
+    sessions = [
+        _session_keys(item, caller, snapshot) if caller else () for item, caller in zip(items, callers, strict=True)
+    ]
+    memories = session_sql.memories({key for keys in sessions for key in keys})
     results: list[Admitted | Refusal] = [
         _admitted(item, caller, snapshot, session, memories) if isinstance(caller, KeyRow) else caller
         for item, caller, session in zip(items, found, sessions, strict=True)
@@ -123,19 +126,19 @@ def _policy(key: KeyRow, snapshot: Snapshot) -> PolicySnapshot | None:
     return snapshot.policy(key.policy_id, key.user_policy_id, key.team_policy_id)
 
 
-def _session(item: Admission, key: KeyRow, snapshot: Snapshot) -> str:
-    """Return the key of the session that the call belongs to; "" where sessions make no difference."""
+def _session_keys(item: Admission, key: KeyRow, snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the keys of the sessions that the call belongs to; none where sessions make no difference."""
     policy = _policy(key, snapshot)
-    session = item.session_id + item.loop_id
-    if not item.books or not session or policy is None or policy.mode != "smart" or item.kind in INNER_KINDS:
-        return ""
-    return session_key(key.user_id, session, item.agent_id)
+    if not item.books or policy is None or policy.mode != Policy.Mode.SMART or item.kind in INNER_KINDS:
+        return ()
+    return tuple(session_key(key.user_id, session, item.agent_id) for session in item.sessions)
 
 
 def _admitted(
-    item: Admission, key: KeyRow, snapshot: Snapshot, session: str, memories: Mapping[str, SessionMemory]
+    item: Admission, key: KeyRow, snapshot: Snapshot, sessions: Sequence[str], memories: Mapping[str, SessionMemory]
 ) -> Admitted:
-    policy, memory = _policy(key, snapshot), memories.get(session)
+    policy = _policy(key, snapshot)
+    memory = next((memories[session] for session in sessions if session in memories), None)
     capture = key.capture or (policy.capture if policy else "") or snapshot.settings.capture
     return Admitted(
         call_id=item.call_id,
@@ -148,7 +151,7 @@ def _admitted(
         capture=capture,
         snapshot=snapshot,
         reservation=_reservation(item, policy, snapshot, memory),
-        session_key=session,
+        session_keys=tuple(sessions),
         memory=memory,
     )
 

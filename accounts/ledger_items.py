@@ -32,7 +32,7 @@ class Admission:
     max_output_tokens: int | None = None
     session_id: str = ""
     agent_id: str = ""
-    loop_id: str = ""  # stands for the session where the client names none (routing.intent.sessions)
+    sessions: tuple[str, ...] = ()  # what its memory is looked for under, the closest first (routing.intent.sessions)
     user_agent: str = ""
     request_bytes: int = 0
 
@@ -51,7 +51,7 @@ class Admitted:
     capture: str  # a CaptureMode value
     snapshot: Snapshot
     reservation: Reservation
-    session_key: str = ""  # "" where nothing is remembered: no routing by intent, or no session
+    session_keys: tuple[str, ...] = ()  # none where nothing is remembered: no routing by intent, or no session
     memory: SessionMemory | None = None  # of the session, however old
     downgraded_by: str = ""  # the full quota, in words, for which the call must go to a cheap target
 
@@ -60,7 +60,7 @@ class Admitted:
 class Remembered:
     """What a session goes on with, to be written with the settlement of its call."""
 
-    key: str
+    keys: tuple[str, ...]
     memory: SessionMemory
 
 

@@ -33,20 +33,14 @@ def remember(items: Sequence[Remembered]) -> None:
 
     In the order of the keys: two workers that write the same sessions must not wait crosswise.
     """
-    latest = {item.key: item for item in items}
+    latest = {key: item.memory for item in items for key in item.keys}
     write(
         "INSERT INTO routing_stickysession (key, policy_name, scene_name, target_name, used_at)"
         " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (key) DO UPDATE SET policy_name = EXCLUDED.policy_name,"
         " scene_name = EXCLUDED.scene_name, target_name = EXCLUDED.target_name, used_at = EXCLUDED.used_at",
         [
-            [
-                item.key,
-                item.memory.policy_name,
-                item.memory.scene_name,
-                item.memory.target_name,
-                time_value(item.memory.used_at),
-            ]
-            for _key, item in sorted(latest.items())
+            [key, memory.policy_name, memory.scene_name, memory.target_name, time_value(memory.used_at)]
+            for key, memory in sorted(latest.items(), key=lambda pair: pair[0])
         ],
     )
 

@@ -41,24 +41,37 @@ def smart(mode: str = "smart", **fields: Any) -> Snapshot:
 
 
 def remembered(key: str, scene: str = "code", at: datetime = NOW, target_name: str = "main/big") -> Remembered:
-    return Remembered(key, SessionMemory(scene, target_name, "default", at))
+    return Remembered((key,), SessionMemory(scene, target_name, "default", at))
 
 
 class Remembering(TestCase):
     def test_a_session_is_read_with_admission_and_written_with_settlement(self) -> None:
         key, secret = person()
-        first = admit(secret, view=smart(), session_id="s-1")
-        assert (first.session_key, first.memory) == (session_key(key.user_id, "s-1"), None)
-        settle(first, smart(), remembered=remembered(first.session_key))
-        again = admit(secret, view=smart(), session_id="s-1", now=NOW + timedelta(hours=1))
+        first = admit(secret, view=smart(), sessions=("s-1",))
+        assert (first.session_keys, first.memory) == ((session_key(key.user_id, "s-1"),), None)
+        settle(first, smart(), remembered=remembered(*first.session_keys))
+        again = admit(secret, view=smart(), sessions=("s-1",), now=NOW + timedelta(hours=1))
         assert again.memory == SessionMemory("code", "main/big", "default", NOW)
-        for other in ({"session_id": "s-2"}, {"session_id": "s-1", "agent_id": "a"}, {"loop_id": "s"}, {}):
+        for other in ({"sessions": ("s-2",)}, {"sessions": ("s-1",), "agent_id": "a"}, {}):
             assert admit(secret, view=smart(), **other).memory is None
+
+    def test_the_closest_memory_counts_and_all_are_written(self) -> None:
+        _key, secret = person()
+        first = admit(secret, view=smart(), sessions=("loop-1", "cache"))
+        near, far = first.session_keys
+        settle(first, smart(), remembered=Remembered((near, far), remembered("").memory))
+        other = admit(secret, view=smart(), sessions=("loop-2", "cache"))
+        assert other.memory is not None
+        settle(other, smart(), remembered=Remembered(other.session_keys, remembered("", "chat").memory))
+        for sessions, scene in ((("loop-1", "cache"), "code"), (("loop-2", "cache"), "chat"), (("l", "cache"), "chat")):
+            memory = admit(secret, view=smart(), sessions=sessions).memory
+            assert memory is not None
+            assert memory.scene_name == scene
 
     def test_the_last_turn_of_a_session_is_kept(self) -> None:
         _key, secret = person()
-        calls = [admit(secret, view=smart(), session_id="s-1") for _ in range(3)]
-        key = calls[0].session_key
+        calls = [admit(secret, view=smart(), sessions=("s-1",)) for _ in range(3)]
+        (key,) = calls[0].session_keys
         later = NOW + timedelta(seconds=5)
         settle_batch(
             [
@@ -74,43 +87,43 @@ class Remembering(TestCase):
 
     def test_a_call_that_was_settled_before_changes_nothing(self) -> None:
         _key, secret = person()
-        call = admit(secret, view=smart(), session_id="s-1")
+        call = admit(secret, view=smart(), sessions=("s-1",))
         settle(call, smart())
-        assert settle(call, smart(), remembered=remembered(call.session_key)) == 0
+        assert settle(call, smart(), remembered=remembered(*call.session_keys)) == 0
         assert not StickySession.objects.exists()
 
     def test_nobody_else_finds_a_session(self) -> None:
         _one, first = person("a")
         _two, second = person("b")
-        mine = admit(first, view=smart(), session_id="s-1")
-        settle(mine, smart(), remembered=remembered(mine.session_key))
-        assert admit(second, view=smart(), session_id="s-1").memory is None
+        mine = admit(first, view=smart(), sessions=("s-1",))
+        settle(mine, smart(), remembered=remembered(*mine.session_keys))
+        assert admit(second, view=smart(), sessions=("s-1",)).memory is None
 
     def test_where_nothing_is_routed_by_intent_nothing_is_asked(self) -> None:
         _key, secret = person()
         for view, fields in (
-            (smart("direct"), {"session_id": "s-1"}),
+            (smart("direct"), {"sessions": ("s-1",)}),
             (smart(), {}),
-            (smart(), {"session_id": "s-1", "kind": "classifier"}),
-            (smart(), {"session_id": "s-1", "books": False}),
+            (smart(), {"sessions": ("s-1",), "kind": "classifier"}),
+            (smart(), {"sessions": ("s-1",), "books": False}),
         ):
             with CaptureQueriesContext(
                 connection,
             ) as context:
-                assert admit(secret, view=view, **fields).session_key == ""
+                assert admit(secret, view=view, **fields).session_keys == ()
             assert not [query for query in context if "stickysession" in query["sql"]]
 
     def test_a_batch_asks_and_writes_once(self) -> None:
         secrets = [person(f"user{number}")[1] for number in range(12)]
 
         def queries(count: int, view: Snapshot) -> tuple[int, int]:
-            items = [admission(secret, session_id="s-1") for secret in secrets[:count]]
+            items = [admission(secret, sessions=("s-1",)) for secret in secrets[:count]]
             with CaptureQueriesContext(connection) as admitting:
                 results = admit_batch(items, view, NOW)
             calls = [result for result in results if isinstance(result, Admitted)]
             assert len(calls) == count
             items = [
-                settlement(call.call_id, remembered=remembered(call.session_key) if call.session_key else None)
+                settlement(call.call_id, remembered=remembered(*call.session_keys) if call.session_keys else None)
                 for call in calls
             ]
             with CaptureQueriesContext(connection) as settling:
@@ -145,12 +158,12 @@ class Reserving(TestCase):
     def test_a_call_by_intent_counts_as_one_of_its_session_or_of_the_default_scene(self) -> None:
         small = (Decimal("0.1") * 100 + Decimal("0.2") * 50) / 10**6, "USD"
         big = (Decimal(3) * 100 + Decimal(15) * 50) / 10**6, "USD"
-        assert self.reserved(view=smart(), session_id="s-1") == small
-        call = admit(self.secret, view=smart(), session_id="s-1")
-        settle(call, smart(), remembered=remembered(call.session_key))
-        assert self.reserved(view=smart(), session_id="s-1") == big
+        assert self.reserved(view=smart(), sessions=("s-1",)) == small
+        call = admit(self.secret, view=smart(), sessions=("s-1",))
+        settle(call, smart(), remembered=remembered(*call.session_keys))
+        assert self.reserved(view=smart(), sessions=("s-1",)) == big
         # A probe goes to the cheapest whatever the session is about.
-        assert self.reserved(view=smart(), session_id="s-1", kind="probe") == small
+        assert self.reserved(view=smart(), sessions=("s-1",), kind="probe") == small
         assert self.reserved(view=smart(), requested_model="main/big") == big
 
     def test_without_a_default_scene_nothing_can_be_expected(self) -> None:
