@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import time
 from fnmatch import translate
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from providers import config_version
@@ -77,6 +78,13 @@ class AliasSnapshot:
     scene_name: str = ""
 
 
+class LocalScorer(Protocol):
+    """What has learnt from the examples of a policy's scenes (routing.intent.scorer)."""
+
+    def scores(self, text: str) -> dict[str, float]:
+        """Return how likely each scene is, by name; they add up to 1."""
+
+
 @dataclass(frozen=True, slots=True)
 class PolicySnapshot:
     """How the calls of some keys find their targets: by a route or by scenes. Only the list of the mode is here."""
@@ -97,6 +105,7 @@ class PolicySnapshot:
     session_idle_minutes: int = 30
     continues_streams: bool = False
     shadow_pk: int | None = None
+    scorer: LocalScorer | None = None  # None until it is trained
 
     @property
     def default_scene(self) -> SceneSnapshot | None:
@@ -132,6 +141,11 @@ class Snapshot:
     policies: dict[int, PolicySnapshot] = field(default_factory=dict)
     default_policy: PolicySnapshot | None = None
     settings: SettingsSnapshot = field(default_factory=SettingsSnapshot)
+
+    @property
+    def has_smart_policy(self) -> bool:
+        """Whether any policy routes by intent."""
+        return any(policy.mode == Policy.Mode.SMART for policy in self.policies.values())
 
     def policy(self, *ids: int | None) -> PolicySnapshot | None:
         """Return the first existing policy of `ids` (key, user, team), else the default, else None."""
