@@ -69,6 +69,16 @@ class Received:
         """The request in Messages form."""
         return self.form.body
 
+    @property
+    def agent_id(self) -> str:
+        """The subagent of the client's that asks, "" if none says so."""
+        return self.headers.get("x-claude-code-agent-id", "")
+
+    @property
+    def names_session(self) -> bool:
+        """Whether `session_id` is that of one conversation, and not of a prompt cache that several may share."""
+        return bool(self.headers.get("x-claude-code-session-id")) or not self.client_body.get("prompt_cache_key")
+
     def session_id(self) -> str:
         """Return the client's session, "" if it has none.
 

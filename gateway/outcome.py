@@ -3,11 +3,12 @@
 import logging
 import time
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
 from django.utils import timezone
 
-from accounts.ledger_items import Admitted, Settlement
+from accounts.ledger_items import Admitted, Remembered, Settlement
 from gateway import capture, errors
 from gateway.incoming import Received
 from providers.clients.base import Recording, UpstreamCall
@@ -15,9 +16,16 @@ from providers.errors import UpstreamError
 from providers.pricing import cost_of
 from providers.translation.usage import Usage
 from routing.fallback import AttemptResult, Opened
+from routing.intent.facts import Facts, SessionMemory
+from routing.meaning import Meaning
+from routing.models import RequestKind
+from routing.record import record_of
 from routing.select import Decision
 
 logger = logging.getLogger(__name__)
+
+# What goes on with a session; all else leaves its memory alone.
+_REMEMBERED_KINDS = frozenset({RequestKind.MAIN, RequestKind.SUBAGENT, RequestKind.TOOL_RESULT})
 
 _HEADER_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
@@ -31,6 +39,9 @@ class Progress:
     request_id: str
     upstream_call: UpstreamCall
     begin: float  # time.monotonic()
+    facts: Facts | None = None
+    meaning: Meaning | None = None
+    shadow: dict[str, Any] | None = None  # what the shadow of the policy would have chosen
     decision: Decision | None = None
     attempts: list[AttemptResult] = field(default_factory=list)
     opened: Opened | None = None
@@ -65,6 +76,8 @@ class Progress:
             headers.update(self.opened.answer.headers)
             # A name that the client asked for may hold what no header can.
             headers["x-gateway-model"] = quote(self.opened.target.name, safe=_HEADER_SAFE)
+        if self.meaning is not None and self.meaning.scene_name:
+            headers["x-gateway-scene"] = quote(self.meaning.scene_name, safe=_HEADER_SAFE)
         return headers
 
 
@@ -78,7 +91,11 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
     if target and policy and policy.reference and not call.parent_id:
         reference_cost, reference_currency, _source = cost_of(_without_cost(usage), policy.reference.price)
     answered = errors.api_error(error) if error else None
-    record = decision.as_record() if decision else {}
+    record = record_of(call.facts, call.meaning) if call.facts and call.meaning else {}
+    if decision:
+        record |= decision.as_record()
+    if call.shadow:
+        record["shadow"] = call.shadow
     if opened and opened.answer.notes:
         record["notes"] = opened.answer.notes
     if call.parent_id:
@@ -101,6 +118,7 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
         reference_currency=reference_currency if reference_cost is not None else "",
         policy_name=decision.policy_name if decision else (policy.name if policy else ""),
         route_name=decision.route_name if decision else "",
+        scene_name=call.meaning.scene_name if call.meaning else "",
         provider_name=target.provider_name if target else "",
         model_name=target.model_id if target else "",
         decision=record,
@@ -113,6 +131,7 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
         ttft_ms=call.ttft_ms,
         duration_ms=call.elapsed_ms(),
         attempts=tuple(call.attempts),
+        remembered=_remembered(call, status),
     )
     logger.info(
         "%s %s -> %s %s in=%d out=%d cache=%d/%d cost=%s %s ttft_ms=%s duration_ms=%s attempts=%d",
@@ -131,6 +150,18 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
         len(call.attempts),
     )
     return result
+
+
+def _remembered(call: Progress, status: str) -> Remembered | None:
+    """Return what the session goes on with after a call that was answered; None where it stays as it is."""
+    admitted, meaning, facts, opened = call.admitted, call.meaning, call.facts, call.opened
+    if not admitted.session_keys or admitted.policy is None or meaning is None or facts is None or opened is None:
+        return None
+    # A user who stops an answer half-way, and says how to go on, is still in the scene of that answer.
+    if status == "failed" or not meaning.scene_name or facts.kind not in _REMEMBERED_KINDS:
+        return None
+    memory = SessionMemory(meaning.scene_name, opened.target.name, admitted.policy.name, timezone.now())
+    return Remembered(admitted.session_keys, memory)
 
 
 def _without_cost(usage: Usage) -> Usage:

@@ -2,7 +2,7 @@
 
 read    body -> Messages request, validated; the client may speak another format (gateway.front_ends)
 admit   ledger: key -> caller, configuration, quota reservation, running row
-select  snapshot + request -> candidates with reasons
+select  facts of the request -> its meaning, by intent where the policy says so -> candidates with reasons
 open    fallback: ask candidates until one yields its first event
 relay   events out as they come
 judge   safety: verdicts on the tool calls, where the client asked for them and the upstream gives none
@@ -12,7 +12,6 @@ settle  ledger: usage, cost, attempts; before the end of the answer goes out
 import asyncio
 import contextlib
 import logging
-import secrets
 import time
 from dataclasses import replace
 
@@ -20,29 +19,29 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, HttpResponseBase
 
 from accounts import ledger_thread
-from accounts.ids import new_call_id
+from accounts.ids import new_call_id, new_message_id
 from accounts.keys import digest
 from accounts.ledger_items import Admission, Admitted
 from gateway import capture, continuation, errors, front_ends, outcome, safety
 from gateway.front_ends import FrontEnd
 from gateway.incoming import Received, credentials, headers_of, own_credential, read
+from gateway.intent import meaning_of_call, seed_of, session_memory, sessions_of, shadow_record
 from gateway.log_context import request_id as log_request_id
 from gateway.outcome import Progress
 from gateway.relay import EventStream, Outbox
-from gateway.token_count import estimate
-from providers import calibration, pricing
+from gateway.token_count import comparison, estimate
+from providers import pricing
 from providers.clients.base import UpstreamCall
 from providers.errors import UpstreamError
 from providers.target import Target
 from providers.translation import tokens
-from providers.translation.attachments import files_of
-from providers.translation.needs import needs_of
-from providers.translation.usage import Usage
 from providers.translation.validation import InvalidRequest, whole_number
 from routing import health
 from routing.fallback import open_first
 from routing.intent.facts import Facts
-from routing.meaning import meaning_of
+from routing.intent.kinds import kind_of
+from routing.intent.reading import facts_of
+from routing.meaning import Meaning
 from routing.select import Decision, PromptTooLong, select
 
 logger = logging.getLogger(__name__)
@@ -51,13 +50,9 @@ logger = logging.getLogger(__name__)
 FIRST_PING_S = 10.0
 # The end of an answer waits this long for its settlement to be committed.
 SETTLE_WAIT_S = 2.0
-# Of one model, one call in this time is compared with the full estimator.
-CALIBRATE_EVERY_S = 60.0
 
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # The event loop keeps only weak references to tasks.
 _tasks: set["asyncio.Task[None]"] = set()
-_calibrated_at: dict[str, float] = {}
 
 
 async def identify(request: ASGIRequest) -> Admitted:
@@ -79,18 +74,21 @@ async def answer(request: ASGIRequest, front_end: FrontEnd) -> HttpResponseBase:
     body = received.body
     rough = tokens.rough_estimate(body)
     session_id = received.session_id()
-    admitted = await ledger_thread.current().admit(
+    kind, ledger = kind_of(body, received.headers), ledger_thread.current()
+    admitted = await ledger.admit(
         Admission(
             call_id=call_id,
             digests=tuple(digest(secret) for secret in received.secrets),
             books=True,
             requested_model=body["model"],
             wire_format=front_end.wire_format,
+            kind=kind,
             streamed=body.get("stream") is True,
             input_tokens_estimate=rough,
             max_output_tokens=whole_number(body.get("max_tokens")),
             session_id=session_id,
-            agent_id=received.headers.get("x-claude-code-agent-id", ""),
+            agent_id=received.agent_id,
+            sessions=sessions_of(received, kind, ledger.snapshot),
             user_agent=received.headers.get("user-agent", ""),
             request_bytes=len(received.raw),
         )
@@ -101,7 +99,7 @@ async def answer(request: ASGIRequest, front_end: FrontEnd) -> HttpResponseBase:
         raw=received.raw,
         streamed=body.get("stream") is True,
         requested_model=body["model"],
-        message_id=_message_id(),
+        message_id=new_message_id(),
         input_tokens_estimate=rough,
         session_id=session_id,
         # What an OpenAI client says about itself means nothing to an Anthropic upstream.
@@ -134,14 +132,6 @@ async def _read(request: ASGIRequest, front_end: FrontEnd) -> Received:
         # A stranger learns about the key, not about the body.
         await identify(request)
         raise
-
-
-def _message_id() -> str:
-    value, characters = secrets.randbits(143), []
-    for _ in range(24):
-        value, digit = divmod(value, 62)
-        characters.append(_ALPHABET[digit])
-    return "msg_" + "".join(characters)
 
 
 def _keep(task: "asyncio.Task[None]") -> None:
@@ -207,31 +197,37 @@ class _Call:
         return HttpResponse(body, content_type="application/json", headers=self._known.response_headers())
 
     async def _select(self) -> Decision:
-        call = self._known.upstream_call
+        known, call = self._known, self._known.upstream_call
+        facts = known.facts = facts_of(
+            call.body,
+            known.received.headers,
+            prompt_tokens=call.input_tokens_estimate,
+            max_tokens=whole_number(call.body.get("max_tokens")),
+        )
+        known.meaning = await meaning_of_call(known, facts, self._cooldowns)
+        known.shadow = shadow_record(known, facts, known.meaning, self._cooldowns)
         with contextlib.suppress(PromptTooLong):
-            decision = self._choose(call.input_tokens_estimate)
+            decision = self._choose(facts, known.meaning)
             if not decision.hangs_on_size:
                 return decision
         # The quick estimate is not good enough to refuse on.
-        call.input_tokens_estimate = await estimate(self._known.received)
+        call.input_tokens_estimate = await estimate(known.received)
         pdf_tokens = await asyncio.to_thread(tokens.pdf_tokens, call.body)
-        return self._choose(call.input_tokens_estimate, pdf_tokens)
+        facts = known.facts = replace(facts, prompt_tokens=call.input_tokens_estimate, pdf_tokens=pdf_tokens)
+        return self._choose(facts, known.meaning)
 
-    def _choose(self, prompt_tokens: int, pdf_tokens: int = 0) -> Decision:
+    def _choose(self, facts: Facts, meaning: Meaning) -> Decision:
         admitted, call = self._known.admitted, self._known.upstream_call
-        facts = Facts(
-            requested_model=call.requested_model,
-            prompt_tokens=prompt_tokens,
-            pdf_tokens=pdf_tokens,
-            needs=needs_of(call.body),
-        )
         decision = select(
             admitted.snapshot,
             admitted.policy,
-            meaning_of(admitted.snapshot, admitted.policy, facts),
+            meaning,
             facts,
             allowed=admitted.allowed_models,
             has_own_credential=bool(call.client_credential),
+            health=self._cooldowns,
+            memory=session_memory(admitted, facts),
+            seed=seed_of(self._known),
         )
         if call.only_relayed:
             decision.keep_relays(call.wire_format, call.only_relayed)
@@ -357,31 +353,14 @@ class _Call:
         usage = settlement.usage
         # With searches the usage is that of several prompts, or of more than the client sent.
         is_of_one_prompt = usage.requests == 1 and not usage.web_search_requests
-        if status == "ok" and self._known.opened is not None and is_of_one_prompt and not usage.is_estimated:
-            self._calibrate(usage)
+        is_true = status == "ok" and self._known.opened is not None and is_of_one_prompt and not usage.is_estimated
+        if is_true and (comparing := comparison(self._known, usage)) is not None:
+            _keep(asyncio.create_task(comparing))
 
     def _settle_soon(self) -> None:
         if not self._is_settled:
             self._is_settled = True
             ledger_thread.current().settle_soon(outcome.settlement(self._known, "cancelled", None))
-
-    def _calibrate(self, usage: Usage) -> None:
-        """Compare the estimator with the truth now and then, after the call and off the event loop."""
-        assert self._known.opened is not None
-        target, received = self._known.opened.target, self._known.received
-        now = time.monotonic()
-        is_row = target.model_pk != 0  # not a name of the client's own choice
-        if not is_row or now - _calibrated_at.get(target.name, -CALIBRATE_EVERY_S) < CALIBRATE_EVERY_S:
-            return
-        if next(files_of(received.body), None) is not None:
-            return  # what a model is charged for a file says nothing about how it counts text
-        _calibrated_at[target.name] = now
-        real = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-
-        async def compare() -> None:
-            calibration.observe(target, await asyncio.to_thread(tokens.estimate, received.body), real)
-
-        _keep(asyncio.create_task(compare()))
 
     def _closed(self, producer: "asyncio.Task[None]") -> None:
         """The response is over: a client that left before the end takes its call along."""

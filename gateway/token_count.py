@@ -3,24 +3,36 @@
 import asyncio
 import contextlib
 import math
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 
 from accounts.ledger_items import Admitted
 from gateway.incoming import Received, own_credential, read
+from gateway.intent import meaning_without_asking
+from gateway.outcome import Progress
 from providers import calibration, wire_json
 from providers.clients.anthropic import count_tokens
 from providers.clients.base import UpstreamCall
 from providers.translation import tokens
+from providers.translation.attachments import files_of
+from providers.translation.usage import Usage
 from providers.translation.validation import MessagesForm, validate
-from routing.intent.facts import Facts
-from routing.meaning import NoTarget, meaning_of
+from routing.intent.reading import facts_of
+from routing.meaning import NoTarget
 from routing.models import RequestKind
-from routing.select import ModelNotAllowed, select
+from routing.select import ModelNotAllowed, PromptTooLong, select
 
 # Above this the full estimator takes longer than the event loop should be held.
 _IN_THREAD_BYTES = 50_000
+# Of one model, one call in this time is compared with the full estimator.
+CALIBRATE_EVERY_S = 60.0
+
+_calibrated_at: dict[str, float] = {}
 
 
 async def answer(request: ASGIRequest, caller: Admitted) -> HttpResponse:
@@ -28,12 +40,13 @@ async def answer(request: ASGIRequest, caller: Admitted) -> HttpResponse:
     received = read(request, lambda document: MessagesForm(validate(document, require_max_tokens=False)))
     own = own_credential(received.headers)
     count, factor = None, 1.0
-    with contextlib.suppress(NoTarget, ModelNotAllowed):  # what nobody would answer can still be counted
-        facts = Facts(received.body["model"], RequestKind.COUNT)
+    with contextlib.suppress(NoTarget, ModelNotAllowed, PromptTooLong):  # what nobody would answer can still be counted
+        rough = tokens.rough_estimate(received.body)
+        facts = replace(facts_of(received.body, received.headers, prompt_tokens=rough), kind=RequestKind.COUNT)
         decision = select(
             caller.snapshot,
             caller.policy,
-            meaning_of(caller.snapshot, caller.policy, facts),
+            meaning_without_asking(caller.snapshot, caller.policy, facts),
             facts,
             allowed=caller.allowed_models,
             has_own_credential=bool(own),
@@ -68,3 +81,25 @@ async def estimate(received: Received) -> int:
     if len(received.raw) < _IN_THREAD_BYTES:
         return tokens.estimate(received.body)
     return await asyncio.to_thread(tokens.estimate, received.body)
+
+
+def comparison(call: Progress, usage: Usage) -> Coroutine[Any, Any, None] | None:
+    """Return what compares the estimator with the real `usage` of an answered call, now and then; None when not due.
+
+    To be run after the call; the work is done off the event loop.
+    """
+    assert call.opened is not None
+    target, received = call.opened.target, call.received
+    now = time.monotonic()
+    is_row = target.model_pk != 0  # not a name of the client's own choice
+    if not is_row or now - _calibrated_at.get(target.name, -CALIBRATE_EVERY_S) < CALIBRATE_EVERY_S:
+        return None
+    if next(files_of(received.body), None) is not None:
+        return None  # what a model is charged for a file says nothing about how it counts text
+    _calibrated_at[target.name] = now
+    real = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+
+    async def compare() -> None:
+        calibration.observe(target, await asyncio.to_thread(tokens.estimate, received.body), real)
+
+    return compare()

@@ -99,5 +99,5 @@ class SafetyCase(GatewayCase):
 
     async def records(self) -> tuple[CallRecord, CallRecord]:
         """Return the client's call and the safety call."""
-        main = await CallRecord.objects.select_related("key").aget(kind="main")
+        main = await CallRecord.objects.select_related("key").aget(kind__in=("main", "subagent"))
         return main, await CallRecord.objects.select_related("key").aget(kind="safety")

@@ -4,7 +4,7 @@ import base64
 from typing import Any
 
 from accounts.models import CallRecord
-from gateway import pipeline
+from gateway import token_count
 from providers.models import Model, Provider
 from tests.fakes.pdfs import text_pdf
 from tests.fakes.transport import Reply, text_stream
@@ -65,12 +65,12 @@ class DocumentTests(GatewayCase):
         assert tool_text(asked[1], 1) == "[image omitted: model has no vision]"
 
     async def test_the_token_estimate_learns_nothing_from_calls_with_files(self) -> None:
-        pipeline._calibrated_at.clear()
+        token_count._calibrated_at.clear()
         async with self.gateway(Reply(text_stream())) as gateway:
             await gateway.send(request(READING))
-            assert not pipeline._calibrated_at
+            assert not token_count._calibrated_at
             await gateway.send(request([user("only text")]))
-            assert list(pipeline._calibrated_at) == ["up/a"]
+            assert list(token_count._calibrated_at) == ["up/a"]
 
     async def test_a_pdf_whose_text_fits_is_not_refused_for_the_size_of_its_pages(self) -> None:
         # Three pages count 6,000 tokens where a model sees them, over twice this window, and half of that elsewhere.

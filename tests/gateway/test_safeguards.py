@@ -110,7 +110,7 @@ class JudgedTests(SafetyCase):
             (main.pk, "a"),
             (inner.pk, "judge"),
         ]
-        assert {(row.kind, row.calls) async for row in UsageDaily.objects.all()} == {("main", 1), ("safety", 1)}
+        assert {(row.kind, row.calls) async for row in UsageDaily.objects.all()} == {("subagent", 1), ("safety", 1)}
         window = await QuotaWindow.objects.aget()
         assert (window.used, window.reserved) == (20 + 8 + 12 + 3, 0)
         assert await books_differ() == []

@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 
 from accounts.models import Attempt, CallRecord, UsageDaily
 from accounts.verification import differences
-from gateway import pipeline
+from gateway import token_count
 from gateway.capture import read_stage
 from gateway.models import Capture
 from providers.models import Provider
@@ -206,12 +206,12 @@ class WebSearchTests(GatewayCase):
                 assert "search failed" in gateway.sent(2)["messages"][-1]["content"]
 
     async def test_the_token_estimate_learns_nothing_from_several_rounds(self) -> None:
-        pipeline._calibrated_at.clear()
+        token_count._calibrated_at.clear()
         await self.ask(search_call(), json_reply(WOLVES), Reply(text_stream("Wolves howl.")))
         await self.ask(search_call(), Reply(failure=httpx.ConnectError("down")), Reply(text_stream("No idea.")))
-        assert not pipeline._calibrated_at
+        assert not token_count._calibrated_at
         await self.ask(Reply(text_stream("Wolves howl.")))
-        assert list(pipeline._calibrated_at) == ["up/a"]
+        assert list(token_count._calibrated_at) == ["up/a"]
 
     async def test_a_bad_query_is_reported_to_the_model(self) -> None:
         for arguments, code in (

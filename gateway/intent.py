@@ -1,0 +1,157 @@
+"""How the targets of a call are found where its intent decides: routing.intent.chain, with a clock and small models."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+
+from accounts.errors import LedgerUnavailable, Refusal
+from accounts.ledger_items import Admitted
+from gateway import inner_call
+from gateway.incoming import Received
+from gateway.outcome import Progress
+from routing import estimate
+from routing.health import Health
+from routing.intent import chain
+from routing.intent.classifier import NotAsked
+from routing.intent.facts import Facts, SceneChoice, SessionMemory
+from routing.intent.question import without_format
+from routing.intent.sessions import loop_id
+from routing.meaning import Meaning, NoTarget, default_scene, of_scene, usable_scene, without_intent
+from routing.models import RequestKind
+from routing.select import ModelNotAllowed, PromptTooLong, select
+from routing.snapshot import PolicySnapshot, Snapshot
+
+logger = logging.getLogger(__name__)
+
+
+def local_now(snapshot: Snapshot) -> datetime:
+    """Return the time in the business time zone, which rules by time of day go by."""
+    return timezone.now().astimezone(snapshot.settings.business_time_zone)
+
+
+def sessions_of(received: Received, kind: str, snapshot: Snapshot | None) -> tuple[str, ...]:
+    """Return what the memory of a call is looked for under, the closest first; nothing where no policy asks for it."""
+    if snapshot is None or not snapshot.has_smart_policy:
+        return ()
+    session = received.session_id()
+    if kind == RequestKind.SUBAGENT and not received.agent_id:
+        # An agent without a name in the session of its user: only its messages tell it from the others.
+        return (session + loop_id(received.body["messages"]),)
+    if not session:
+        return (loop_id(received.body["messages"]),)
+    if not received.names_session:
+        # The name of a cache may well be the same in all conversations of a program.
+        return (session + loop_id(received.body["messages"]), session)
+    return (session,)
+
+
+async def meaning_of_call(call: Progress, facts: Facts, cooldowns: Health | None) -> Meaning:
+    """Return what `call` stands for; a small model is asked only where nothing else decides. Raises `NoTarget`."""
+    admitted = call.admitted
+    found = without_intent(admitted.snapshot, admitted.policy, facts, admitted.downgraded_by)
+    if found is not None:
+        return found
+    assert admitted.policy is not None
+
+    async def ask(body: dict[str, Any], target_names: Sequence[str], timeout_s: float) -> str:
+        return await _ask(call, body, target_names, timeout_s, cooldowns)
+
+    now = local_now(admitted.snapshot)
+    return of_scene(facts, await chain.choose(admitted.policy, facts, admitted.memory, now, ask))
+
+
+def meaning_without_asking(
+    snapshot: Snapshot,
+    policy: PolicySnapshot | None,
+    facts: Facts,
+    memory: SessionMemory | None = None,
+    downgraded_by: str = "",
+    scene_name: str = "",
+) -> Meaning:
+    """Return what a call stands for as far as no small model is needed: it would have said `scene_name`, or nothing.
+
+    Raises `NoTarget`.
+    """
+    found = without_intent(snapshot, policy, facts, downgraded_by)
+    if found is not None:
+        return found
+    assert policy is not None
+    choice = chain.local(policy, facts, memory, local_now(snapshot))
+    if choice is None:
+        scene = usable_scene(policy, scene_name)
+        choice = SceneChoice(scene, "classifier") if scene else SceneChoice(default_scene(policy), "default")
+    return of_scene(facts, choice)
+
+
+def session_memory(admitted: Admitted, facts: Facts) -> SessionMemory | None:
+    """Return what the session of a call goes on with."""
+    if admitted.policy is None or admitted.memory is None:
+        return None
+    return chain.still_valid(admitted.policy, facts, admitted.memory, local_now(admitted.snapshot))
+
+
+def seed_of(call: Progress) -> str:
+    """Return what draws among targets are made by: the same for all calls of a session."""
+    admitted = call.admitted
+    if admitted.session_keys:
+        return admitted.session_keys[0]
+    return f"{admitted.user_id} {call.upstream_call.session_id or call.request_id}"
+
+
+def shadow_record(call: Progress, facts: Facts, meaning: Meaning, cooldowns: Health | None) -> dict[str, Any] | None:
+    """Return what the shadow of the policy in force would have chosen; None where there is no shadow.
+
+    Its small model is not asked: it is taken to say what was chosen for the call. Raises nothing.
+    """
+    admitted = call.admitted
+    snapshot, policy = admitted.snapshot, admitted.policy
+    shadow = snapshot.policies.get(policy.shadow_pk) if policy is not None and policy.shadow_pk else None
+    if shadow is None:
+        return None
+    # Its own session would be where this one is.
+    memory = replace(admitted.memory, policy_name=shadow.name) if admitted.memory else None
+    try:
+        other = meaning_without_asking(
+            snapshot, shadow, facts, memory, admitted.downgraded_by, scene_name=meaning.scene_name
+        )
+        decision = select(
+            snapshot,
+            shadow,
+            other,
+            facts,
+            allowed=admitted.allowed_models,
+            has_own_credential=bool(call.upstream_call.client_credential),
+            health=cooldowns,
+            seed=seed_of(call),
+        )
+    except (NoTarget, ModelNotAllowed, PromptTooLong) as error:
+        return {"policy": shadow.name, "error": str(error)[:200]}
+    except Exception:
+        # Whatever is wrong with a policy that is only tried out, the call goes on.
+        logger.exception("the shadow policy %s could not decide", shadow.name)
+        return {"policy": shadow.name, "error": "internal error"}
+    record = {"policy": shadow.name, "scene": other.scene_name, "by": other.by, "rule": str(other.rule)}
+    target = decision.candidates[0]
+    cost = estimate.cost_of_call(target, facts)
+    return {**record, "target": target.name, "estimated": estimate.written(cost) if cost else ""}
+
+
+async def _ask(
+    call: Progress, body: dict[str, Any], target_names: Sequence[str], timeout_s: float, cooldowns: Health | None
+) -> str:
+    """Return what one of the small models `target_names` says; see `routing.intent.classifier.Ask`."""
+    targets = call.admitted.snapshot.targets
+    found = [targets[name] for name in target_names if name in targets]
+    if not found:
+        raise NoTarget("The classifier model is disabled.")
+    if found[0].wire_format == "anthropic":
+        body = without_format(body)
+    try:
+        answer = await inner_call.ask(call, "classifier", found, body, timeout_s=timeout_s, cooldowns=cooldowns)
+    except (Refusal, LedgerUnavailable) as error:
+        raise NotAsked(str(error)) from error
+    return answer.text
