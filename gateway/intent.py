@@ -52,7 +52,9 @@ def sessions_of(received: Received, kind: str, snapshot: Snapshot | None) -> tup
 async def meaning_of_call(call: Progress, facts: Facts, cooldowns: Health | None) -> Meaning:
     """Return what `call` stands for; a small model is asked only where nothing else decides. Raises `NoTarget`."""
     admitted = call.admitted
-    found = without_intent(admitted.snapshot, admitted.policy, facts, admitted.downgraded_by)
+    found = without_intent(
+        admitted.snapshot, admitted.policy, facts, memory=admitted.memory, downgraded_by=admitted.downgraded_by
+    )
     if found is not None:
         return found
     assert admitted.policy is not None
@@ -76,7 +78,7 @@ def meaning_without_asking(
 
     Raises `NoTarget`.
     """
-    found = without_intent(snapshot, policy, facts, downgraded_by)
+    found = without_intent(snapshot, policy, facts, memory=memory, downgraded_by=downgraded_by)
     if found is not None:
         return found
     assert policy is not None

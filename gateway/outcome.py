@@ -157,8 +157,9 @@ def _remembered(call: Progress, status: str) -> Remembered | None:
     admitted, meaning, facts, opened = call.admitted, call.meaning, call.facts, call.opened
     if not admitted.session_keys or admitted.policy is None or meaning is None or facts is None or opened is None:
         return None
-    # A user who stops an answer half-way, and says how to go on, is still in the scene of that answer.
-    if status == "failed" or not meaning.scene_name or facts.kind not in _REMEMBERED_KINDS:
+    # A user who stops an answer half-way, and says how to go on, is still in the scene of that answer. After a call
+    # that went where its name says a session is in no scene; one that a quota sent elsewhere is in that of before.
+    if status == "failed" or meaning.downgraded_by or facts.kind not in _REMEMBERED_KINDS:
         return None
     memory = SessionMemory(meaning.scene_name, opened.target.name, admitted.policy.name, timezone.now())
     return Remembered(admitted.session_keys, memory)

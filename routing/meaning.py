@@ -8,7 +8,7 @@ of_scene        the targets of the scene that the intent has chosen (routing.int
 from dataclasses import dataclass
 
 from providers.target import ANY_MODEL
-from routing.intent.facts import Facts, SceneChoice
+from routing.intent.facts import Facts, SceneChoice, SessionMemory
 from routing.models import KindRule, Policy, RequestKind, Route
 from routing.snapshot import AliasSnapshot, KindRuleSnapshot, PolicySnapshot, RouteSnapshot, SceneSnapshot, Snapshot
 
@@ -52,18 +52,25 @@ def rule_for(policy: PolicySnapshot, kind: str) -> KindRuleSnapshot:
     return policy.kind_rules.get(kind) or _DEFAULTS.get(kind, _CLASSIFY)
 
 
+def goes_on(policy: PolicySnapshot, facts: Facts) -> bool:
+    """Say whether the request belongs to what is going on, rather than beginning something of its own."""
+    return facts.in_tool_loop or rule_for(policy, facts.kind).action == KindRule.Action.SAME
+
+
 def meaning_of(
     snapshot: Snapshot,
     policy: PolicySnapshot | None,
     facts: Facts,
     choice: SceneChoice | None = None,
+    *,
+    memory: SessionMemory | None = None,
     downgraded_by: str = "",
 ) -> Meaning:
     """Return what a call with these `facts` stands for; where the intent decides, by `choice` or the default scene.
 
     Raises `NoTarget`.
     """
-    found = without_intent(snapshot, policy, facts, downgraded_by)
+    found = without_intent(snapshot, policy, facts, memory=memory, downgraded_by=downgraded_by)
     if found is not None:
         return found
     assert policy is not None
@@ -71,11 +78,17 @@ def meaning_of(
 
 
 def without_intent(
-    snapshot: Snapshot, policy: PolicySnapshot | None, facts: Facts, downgraded_by: str = ""
+    snapshot: Snapshot,
+    policy: PolicySnapshot | None,
+    facts: Facts,
+    *,
+    memory: SessionMemory | None = None,
+    downgraded_by: str = "",
 ) -> Meaning | None:
     """Return what a call stands for whatever the user's words are; None where they decide. Raises `NoTarget`.
 
-    `downgraded_by` names a full quota, which overrides everything but a policy that passes calls through.
+    What goes on in a scene, by the `memory` of its session, stays there: an alias is for what begins. `downgraded_by`
+    names a full quota, which overrides everything but a policy that passes calls through.
     """
     requested = facts.requested_model
     is_passthrough = policy is not None and policy.mode == Policy.Mode.PASSTHROUGH
@@ -91,7 +104,11 @@ def without_intent(
         if policy.route is None:
             raise NoTarget(f"The policy {policy.name} has no route. Ask your administrator to choose one.")
         return Meaning(policy.route, f"policy {policy.name}", requested, is_passthrough, by="policy")
-    return _by_name(snapshot, requested) or _by_kind(policy, facts) or _by_alias(snapshot, policy, requested)
+    if found := _by_name(snapshot, requested) or _by_kind(policy, facts):
+        return found
+    if memory is not None and goes_on(policy, facts) and usable_scene(policy, memory.scene_name) is not None:
+        return None
+    return _by_alias(snapshot, policy, requested)
 
 
 def of_scene(facts: Facts, choice: SceneChoice) -> Meaning:

@@ -352,7 +352,12 @@ def first_target(
     held = usable_scene(policy, memory.scene_name) if policy is not None and memory is not None else None
     try:
         meaning = meaning_of(
-            snapshot, policy, facts, SceneChoice(held, "session") if held else None, downgraded_by=downgraded_by
+            snapshot,
+            policy,
+            facts,
+            SceneChoice(held, "session") if held else None,
+            memory=memory,
+            downgraded_by=downgraded_by,
         )
     except NoTarget:
         return None

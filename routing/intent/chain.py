@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from routing.intent.classifier import Ask, classify
 from routing.intent.facts import Facts, SceneChoice, SessionMemory
 from routing.intent.rules import matching
-from routing.meaning import default_scene, rule_for, usable_scene
-from routing.models import KindRule, Policy
+from routing.meaning import default_scene, goes_on, usable_scene
+from routing.models import Policy
 from routing.snapshot import PolicySnapshot
 
 
@@ -51,15 +51,10 @@ def still_valid(
 
     What goes on with something, a tool loop above all, does so however long the tool ran.
     """
-    if memory is None or _goes_on(policy, facts):
+    if memory is None or goes_on(policy, facts):
         return memory
     is_idle = local_now - memory.used_at > timedelta(minutes=policy.session_idle_minutes)
     return None if is_idle or memory.policy_name != policy.name else memory
-
-
-def _goes_on(policy: PolicySnapshot, facts: Facts) -> bool:
-    """Say whether the request belongs to what is going on, rather than beginning something of its own."""
-    return facts.in_tool_loop or rule_for(policy, facts.kind).action == KindRule.Action.SAME
 
 
 def _local(
@@ -73,7 +68,7 @@ def _local(
     memory = still_valid(policy, facts, memory, local_now)
     # None as well where the scene was deleted, or has lost its targets.
     held = usable_scene(policy, memory.scene_name) if memory is not None else None
-    if held is not None and _goes_on(policy, facts):
+    if held is not None and goes_on(policy, facts):
         return SceneChoice(held, "session", "tool loop" if facts.in_tool_loop else facts.kind)
     usable = tuple(scene for scene in policy.scenes if scene.route.target_names)
     if (matched := matching(usable, facts, local_now)) is not None:

@@ -93,6 +93,22 @@ class Names(IntentCase):
             assert chosen(await ask(gateway, turn("ok"))) == ("", "up/c")
             assert chosen(await ask(gateway, HELLO, model="claude-haiku-4-5")) == ("", "up/b")
 
+    async def test_a_loop_stays_in_its_scene_when_an_alias_comes_up(self) -> None:
+        async with self.gateway(said()) as gateway:
+            assert chosen(await ask(gateway, turn())) == CODE
+            await ModelAlias.objects.acreate(pattern="*", scene=self.scenes["hard"])
+            assert chosen(await ask(gateway, turn("ok"))) == CODE
+            assert chosen(await ask(gateway, REFACTOR)) == HARD
+            assert chosen(await ask(gateway, turn("ok"))) == HARD
+
+    async def test_after_a_model_of_the_users_own_choice_a_session_is_in_no_scene(self) -> None:
+        await ModelAlias.objects.acreate(pattern="mine", model=await Model.objects.aget(model_id="c"))
+        async with self.gateway(said()) as gateway:
+            assert chosen(await ask(gateway, REFACTOR)) == CODE
+            assert chosen(await ask(gateway, turn(first=HELLO), model="mine")) == ("", "up/c")
+            assert chosen(await ask(gateway, turn("ok", first=HELLO), model="mine")) == ("", "up/c")
+            assert chosen(await ask(gateway, HELLO)) == CHAT
+
     async def test_a_rule_for_the_kind_comes_before_an_alias_and_a_written_target_before_both(self) -> None:
         await ModelAlias.objects.acreate(pattern="*", scene=self.scenes["hard"])
         async with self.gateway(said()) as gateway:
