@@ -67,8 +67,8 @@ def admit_batch(items: Sequence[Admission], snapshot: Snapshot, now: datetime) -
         if caller is None or not item.books or not isinstance(result, Admitted):
             continue
         is_inner = item.kind in INNER_KINDS
-        full_quota = limits.downgrade(caller, result.reservation)
-        if full_quota:
+        # The gateway's own calls have their models, which are small.
+        if not is_inner and (full_quota := limits.downgrade(caller, result.reservation)):
             result = results[index] = _downgraded(item, result, full_quota)
         full = limits.refusal(caller, result.reservation, is_inner=is_inner)
         if full is not None:

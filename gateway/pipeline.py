@@ -165,6 +165,7 @@ class _Call:
             decision.candidates = [await self._priced(target) for target in decision.candidates]
         except asyncio.CancelledError:
             self._settle_soon()
+            self._keep_capture()
             raise
         except Exception as error:
             await self._settle("failed", error)

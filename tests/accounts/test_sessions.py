@@ -23,7 +23,7 @@ from routing.intent.sessions import session_key
 from routing.models import StickySession
 from routing.snapshot import PolicySnapshot, RouteSnapshot, SceneSnapshot, Snapshot
 from tests.accounts.books import NOW, admission, admit, person, quota, settle, settlement, snapshot, target
-from tests.accounts.test_ledger_thread import running_ledger
+from tests.accounts.test_ledger_thread import eventually, running_ledger
 
 BIG = target("main/big")
 SMALL = target("main/small", price=replace(BIG.price, input=Decimal("0.1"), output=Decimal("0.2")))  # type: ignore[type-var]
@@ -186,6 +186,10 @@ class Reserving(TestCase):
         window = QuotaWindow.objects.get()
         assert (window.used, window.reserved) == (1, 1)
 
+    def test_a_call_of_the_gateway_itself_is_not_downgraded(self) -> None:
+        quota(self.key, "requests", "day", 0, action="downgrade")
+        assert admit(self.secret, view=smart(), kind="classifier", requested_model="main/big").downgraded_by == ""
+
     def test_what_is_downgraded_must_still_fit_into_a_quota_that_refuses(self) -> None:
         cheap = RouteSnapshot("cheap", (SMALL.name,))
         quota(self.key, "requests", "day", 0, action="downgrade")
@@ -199,6 +203,12 @@ class Reserving(TestCase):
 
 
 class AtOnce(TransactionTestCase):
+    async def test_a_worker_forgets_idle_sessions(self) -> None:
+        old = StickySession(key="0" * 64, policy_name="p", scene_name="s", used_at=NOW - timedelta(days=400))
+        await old.asave()
+        async with running_ledger():
+            await eventually(lambda: not StickySession.objects.exists())
+
     async def test_workers_that_write_the_same_sessions_do_not_block_each_other(self) -> None:
         if connection.vendor == "sqlite":
             self.skipTest("two workers need PostgreSQL")
