@@ -128,12 +128,12 @@ def parse(answer: str, labels: Mapping[str, str]) -> str | None:
 
 
 def _labels(text: str, scenes: Sequence[SceneSnapshot], secret: bytes) -> Iterator[str]:
-    """Yield different labels, none of which the prompt or the scenes hold, in whatever case or width.
+    """Yield different labels, none of which the prompt holds, in whatever case or width.
 
-    For as many scenes as `MAX_SCENES` there are always enough: a prompt holds at most one in two characters.
+    For as many scenes as `MAX_SCENES` there are always enough: a prompt holds at most one in two characters, and there
+    are 2,888.
     """
-    seen = unicodedata.normalize("NFKC", "\n".join([text, *(f"{each.name}\n{each.description}" for each in scenes)]))
-    seen = seen.upper()
+    seen = unicodedata.normalize("NFKC", text).upper()
     given: set[str] = set()
     seed = secret + fingerprint(scenes).encode()
     for number in count():
