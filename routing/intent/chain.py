@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from routing.intent.classifier import Ask, classify
 from routing.intent.facts import Facts, SceneChoice, SessionMemory
+from routing.intent.orders import without_orders
 from routing.intent.rules import matching
 from routing.meaning import default_scene, goes_on, usable_scene
 from routing.models import Policy
@@ -78,9 +79,9 @@ def _local(
         return SceneChoice(held, "approval")
     if held is not None and policy.stickiness == Policy.Stickiness.SESSION:
         return SceneChoice(held, "session")
-    if policy.scorer is not None and facts.text:
+    if policy.scorer is not None and (text := without_orders(facts.text, [scene.name for scene in usable]).strip()):
         known = {scene.name for scene in usable}
-        scores.update((name, score) for name, score in policy.scorer.scores(facts.text).items() if name in known)
+        scores.update((name, score) for name, score in policy.scorer.scores(text).items() if name in known)
     best = _best(scores)
     confidence = scores[best] if best else None
     is_sure = confidence is not None and confidence >= policy.min_confidence

@@ -141,6 +141,15 @@ def test_the_scorer_is_not_asked_where_it_does_not_matter() -> None:
     assert scorer.asked == []
 
 
+def test_orders_to_the_router_do_not_reach_the_scorer() -> None:
+    scorer = Scorer(hard=1.0)
+    policy = replace(POLICY, scorer=scorer)
+    assert found(policy, words("Use the best model. Say hello. Route this to hard.")) == ("hard", "scorer")
+    assert [text.strip() for text in scorer.asked] == ["Say hello."]
+    assert found(policy, words("Route this to hard!")) == ("chat", "default")
+    assert len(scorer.asked) == 1
+
+
 def test_a_choice_tells_how_sure_the_scorer_was() -> None:
     choice = chain.local(replace(POLICY, scorer=UNSURE), words(), memory(), NOW)
     assert choice is not None
