@@ -29,7 +29,8 @@ def loop_id(messages: Sequence[Mapping[str, Any]]) -> str:
     an approval, those up to what it approves of. Where clients move their cache marks, or write a text first as a list
     of blocks and later as a string, the words stay the same.
     """
-    end = _last_request(messages, len(messages))
+    # Where nobody has said a word, the first message has to do.
+    end = _last_request(messages, len(messages)) or 1
     for _ in range(_MAX_APPROVALS):
         if not own_words(messages[:end]).is_approval or not (before := _last_request(messages, end - 1)):
             break
@@ -50,15 +51,20 @@ def _last_request(messages: Sequence[Mapping[str, Any]], end: int) -> int:
 
 
 def _is_request(message: Mapping[str, Any]) -> bool:
-    """Say whether the user speaks in `message`; one that only brings tool results goes on with an older request."""
-    content = message["content"]
-    brings_results = isinstance(content, list) and any(block.get("type") == "tool_result" for block in content)
-    return message["role"] == "user" and not brings_results
+    """Say whether the user speaks in `message`, rather than his tools or his client."""
+    return message["role"] == "user" and bool(own_words([message]).text)
 
 
 def _texts(content: Any) -> list[str]:
     if isinstance(content, str):
         return [content]
     # A call and its result are told apart by their id; what they hold may be long.
-    texts = [block.get("text") or block.get("id") or block.get("tool_use_id") for block in content or ()]
+    texts = [_text(block) for block in content or ()]
     return [text for text in texts if isinstance(text, str)]
+
+
+def _text(block: Mapping[str, Any]) -> Any:
+    source = block.get("source")
+    if isinstance(source, Mapping):
+        return source.get("data") or source.get("url") or source.get("file_id")
+    return block.get("text") or block.get("id") or block.get("tool_use_id")

@@ -47,6 +47,7 @@ def test_the_turns_of_a_loop_share_their_id() -> None:
     beside = user([*called(3)[1]["content"], {"type": "text", "text": "<system-reminder>careful</system-reminder>"}])
     assert loop_id([*FIRST, called(3)[0], beside]) == first
     assert loop_id([*FIRST, {"role": "system", "content": "note"}, reply("Well,")]) == first
+    assert loop_id([*FIRST, user("<system-reminder>careful</system-reminder>"), *called(1)]) == first
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,14 @@ def test_an_approval_belongs_to_what_it_approves_of() -> None:
     assert loop_id([*plan, user("yes"), reply("Done. More?"), user("继续")]) == loop_id(plan[:1])
     assert loop_id([user("yes")]) == loop_id([user("yes"), *called(0)])
     assert loop_id([*plan, user("No, by size.")]) != loop_id(plan[:1])
+
+
+def test_pictures_without_a_word_are_told_apart() -> None:
+    def shown(data: str) -> list[dict[str, Any]]:
+        return [user([{"type": "image", "source": {"type": "base64", "data": data}}])]
+
+    assert loop_id(shown("a")) != loop_id(shown("b"))
+    assert loop_id([*shown("a"), *called(0)]) == loop_id(shown("a"))
 
 
 def test_what_no_client_should_send_is_borne() -> None:
