@@ -1,12 +1,15 @@
-"""Where the requests of a real Claude Code go, each kind of them, in a session that is about code."""
+"""Where the requests of real clients go: each kind of Claude Code's in a session about code, and tool loops of others."""
+
+from typing import Any
 
 from asgiref.sync import sync_to_async
 
 from accounts.models import CallRecord
-from routing.models import Scene, StickySession
+from routing.models import Scene, SceneRule, StickySession
 from tests.fakes.recorded import recorded
-from tests.gateway.intent_case import CHAT, CODE, REFACTOR, IntentCase, ask, books_differ, chosen, said
+from tests.gateway.intent_case import CHAT, CODE, HARD, REFACTOR, IntentCase, ask, books_differ, chosen, said
 
+CHAT_PATH = "/v1/chat/completions"
 CHEAPEST = ("", "up/a")
 GOES_TO = {
     "side_title": ("title", CHEAPEST, "kind"),
@@ -49,3 +52,46 @@ class Recorded(IntentCase):
             answer = await ask(gateway, REFACTOR)
             assert answer.headers["x-gateway-scene"] == "%E5%86%99%E4%BB%A3%E7%A0%81"
         assert (await self.newest()).scene_name == "写代码"
+
+
+class OpenAIClients(IntentCase):
+    """Clients of OpenAI's APIs, which name no session."""
+
+    async def test_a_loop_of_chat_completions_stays(self) -> None:
+        call = {"id": "call_1", "type": "function", "function": {"name": "ls", "arguments": "{}"}}
+        tools = [{"type": "function", "function": {"name": "ls", "parameters": {"type": "object"}}}]
+        messages: list[dict[str, Any]] = [
+            {"role": "system", "content": "You refactor nothing."},
+            {"role": "user", "content": "list the files"},
+        ]
+        async with self.gateway(said()) as gateway:
+
+            async def send() -> tuple[str, str]:
+                return chosen(await gateway.send({"model": "m", "messages": messages, "tools": tools}, CHAT_PATH))
+
+            assert await send() == CHAT
+            await SceneRule.objects.acreate(scene=self.scenes["hard"], min_prompt_tokens=1)
+            messages += [
+                {"role": "assistant", "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": "call_1", "content": "refactor.py"},
+            ]
+            assert await send() == CHAT
+            row = await self.newest()
+            assert (row.kind, row.session_id, row.decision["by"]) == ("tool_result", "", "session")
+            messages += [{"role": "assistant", "content": "There."}, {"role": "user", "content": "and the next?"}]
+            assert await send() == HARD
+
+    async def test_a_loop_of_responses_stays(self) -> None:
+        items: list[dict[str, Any]] = [{"role": "user", "content": "list the files"}]
+        async with self.gateway(said()) as gateway:
+
+            async def send() -> tuple[str, str]:
+                return chosen(await gateway.send({"model": "m", "input": items}, "/v1/responses"))
+
+            assert await send() == CHAT
+            await SceneRule.objects.acreate(scene=self.scenes["hard"], min_prompt_tokens=1)
+            items += [
+                {"type": "function_call", "call_id": "call_1", "name": "ls", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "call_1", "output": "a b"},
+            ]
+            assert await send() == CHAT
