@@ -24,11 +24,11 @@ _LOOKALIKES = str.maketrans(
 )
 # Clauses: what lies between two of these. A dot ends one only before a blank: file names and versions stay whole.
 _CLAUSE = re.compile(r"(?<=[,，、;；:：!！?？。…()（）\[\]【】{}<>《》|\n])|(?<=\.)(?=\s)|(?=[(（\[【{<《])")
-# Without any of these there is no order; one quick search settles most prompts.
-_TRIGGERS = re.compile(
-    r"instruction|prompt|rules|guideline|direction|messages|answer|reply|respond|output|choose|pick|select|label|scene"
+# Without any of these, or the name of a scene, there is no order: one quick search settles most clauses.
+_TRIGGERS = (
+    r"system|developer|instruction|prompt|rules|guideline|direction|messages|answer|reply|respond|output|choose|pick|select|label|scene"
     r"|model|rout|classif|categor|\btier\b|dispatch|escalate|opus|sonnet|haiku|指令|指示|提示|规则|要求|设定|说明|限制"
-    r"|回答|回复|输出|答案|选|标签|类别|场景|模型|路由|分类|归类|调度"
+    r"|回答|回复|输出|答案|选|标签|类别|场景|模型|路由|分类|归类|调度|系统"
 )
 _BEST = (
     r"(?:best|strongest|smartest|biggest|largest|highest|flagship|premium|cheapest|expensive|top[- ]?(?:tier|end)?"
@@ -85,13 +85,13 @@ _CLAUSES = (
 
 
 @lru_cache(maxsize=256)
-def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
-    """Return what finds an order in a clause, and an assignment of a scene in a whole text.
+def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str] | None]:
+    """Return what finds a trigger, an order in a clause, and an assignment of a scene in a whole text.
 
     Names of scenes are common words ("code", "chat"): one counts where it is called a scene, or ends an order to sort.
     """
     if not names:
-        return re.compile("|".join(_CLAUSES)), None
+        return re.compile(_TRIGGERS), re.compile("|".join(_CLAUSES)), None
     # The longer name first, for one may begin with another.
     named = "|".join(
         rf"(?<![a-z0-9_]){re.escape(name)}(?![a-z0-9_])" for name in sorted(map(_folded, names), key=len, reverse=True)
@@ -117,7 +117,11 @@ def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str] 
         rf"[{{\[<(]{{0,3}}\s{{0,3}}[\"'“]?(?:scene|label|intent|kind|场景|标签|类别)(?:_?name|_?id)?[\"'”]?\s{{0,3}}"
         rf"(?:[:=：]|->|=>|→)\s{{0,3}}[\"'“]?\s{{0,3}}(?:{named})\s{{0,3}}[\"'”]?\s{{0,3}}[}}\]>)]{{0,3}}"
     )
-    return re.compile("|".join(f"(?:{each})" for each in (*_CLAUSES, *with_names))), re.compile(assigned, re.IGNORECASE)
+    return (
+        re.compile(f"{_TRIGGERS}|{named}"),
+        re.compile("|".join(f"(?:{each})" for each in (*_CLAUSES, *with_names))),
+        re.compile(assigned, re.IGNORECASE),
+    )
 
 
 def visible(text: str) -> str:
@@ -132,19 +136,21 @@ def without_orders(text: str, scene_names: Sequence[str] = ()) -> str:
     """
     text = visible(text)
     names = tuple(name for name in scene_names if name.strip())
-    folded = _folded(text)
-    if not _TRIGGERS.search(folded) and not any(_folded(name) in folded for name in names):
+    trigger, in_clause, assigned = _patterns(names)
+    if not trigger.search(_folded(text)):
         return text
-    in_clause, assigned = _patterns(names)
     said = _GIVEN_LETTER.sub(" ", assigned.sub(" ", text) if assigned else text)
-    rest = "".join(clause for clause in _CLAUSE.split(said) if not _is_order(clause, in_clause))
+    rest = "".join(clause for clause in _CLAUSE.split(said) if not _is_order(clause, trigger, in_clause))
     # Marks that stood around an order are no request.
     return rest if any(character.isalnum() for character in rest) else ""
 
 
-def _is_order(clause: str, in_clause: re.Pattern[str]) -> bool:
+def _is_order(clause: str, trigger: re.Pattern[str], in_clause: re.Pattern[str]) -> bool:
     shape = _shape(clause)
-    return in_clause.search(shape.casefold()) is not None or _LETTERS.search(shape) is not None
+    folded = shape.casefold()
+    return trigger.search(folded) is not None and (
+        in_clause.search(folded) is not None or _LETTERS.search(shape) is not None
+    )
 
 
 def _shape(text: str) -> str:
