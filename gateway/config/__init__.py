@@ -2,7 +2,8 @@
 
 document.py   text -> plain values (YAML or JSON)
 fields.py     checks of single values; every problem is kept with the path of its field
-schema.py     the sections and fields of a file -> `Item`s
+shapes.py     the fields of each section
+schema.py     the sections of a file -> `Item`s
 rows.py       one run of apply: rows by name, differences, refusals
 providers.py, routing.py, accounts.py   write the sections
 prune.py      removes what the file does not name

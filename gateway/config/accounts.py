@@ -10,7 +10,8 @@ from django.utils.translation import gettext as _
 from accounts import keys
 from accounts.models import ApiKey, Quota, Team, User
 from gateway.config.rows import Run, shown
-from gateway.config.schema import KEY, QUOTA, ROLES, TEAM, USER, Item, columns
+from gateway.config.schema import Item
+from gateway.config.shapes import KEY, QUOTA, ROLES, TEAM, USER, columns
 
 TEAM_COLUMNS = columns(TEAM)
 USER_COLUMNS = columns(USER)

@@ -15,17 +15,12 @@ from accounts.models import User
 from gateway.config.accounts import write_keys, write_quotas, write_team_relations, write_teams, write_users
 from gateway.config.document import Unreadable, load
 from gateway.config.fields import Problems
+from gateway.config.policies import check_lists, check_passthrough, write_policies, write_shadows
 from gateway.config.providers import write_providers
 from gateway.config.prune import prune as prune_unnamed
-from gateway.config.routing import (
-    check_passthrough,
-    write_aliases,
-    write_policies,
-    write_routes,
-    write_scenes,
-    write_settings,
-)
+from gateway.config.routing import write_aliases, write_routes, write_settings
 from gateway.config.rows import Run
+from gateway.config.scenes import write_scenes
 from gateway.config.schema import Document, parse
 from providers import config_version
 
@@ -86,9 +81,10 @@ def _write(run: Run, document: Document, can_hand_out: bool) -> None:
     sections = document.sections
     write_providers(run, sections.get("providers", []))
     write_routes(run, sections.get("routes", []))
-    write_aliases(run, sections.get("aliases", []))
     write_scenes(run, sections.get("scenes", []))
+    write_aliases(run, sections.get("aliases", []))
     write_policies(run, sections.get("policies", []))
+    write_shadows(run, sections.get("policies", []))
     write_teams(run, sections.get("teams", []))
     write_users(run, sections.get("users", []))
     write_team_relations(run, sections.get("teams", []))
@@ -101,6 +97,9 @@ def _write(run: Run, document: Document, can_hand_out: bool) -> None:
     # With problems some rows are missing, and others would wrongly look unused.
     if run.prune and not run.problems:
         prune_unnamed(run, document)
+    # A file that changes nothing is not to blame for what was there before.
+    if run.changes and not run.problems:
+        check_lists(run, document)
     if had_administrator and not _has_administrator():
         run.problems.add("users", _("no active administrator would be left"))
 

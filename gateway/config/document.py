@@ -75,10 +75,17 @@ def _yaml_float(loader: _Loader, node: yaml.ScalarNode) -> Decimal:
         return Decimal(str(loader.construct_yaml_float(node)))
 
 
+def _yaml_whole_number(loader: _Loader, node: yaml.ScalarNode) -> int | str:
+    # YAML 1.1 counts in sixties: 22:30 would be 1350, and 09:30 text.
+    text = loader.construct_scalar(node)
+    return text if ":" in text else loader.construct_yaml_int(node)
+
+
 def _yaml_text(loader: _Loader, node: yaml.ScalarNode) -> str:
     return loader.construct_scalar(node)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _yaml_mapping)
 _Loader.add_constructor("tag:yaml.org,2002:float", _yaml_float)
+_Loader.add_constructor("tag:yaml.org,2002:int", _yaml_whole_number)
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _yaml_text)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -11,10 +11,13 @@ from django.db import models
 
 from accounts.models import ApiKey, Quota, Team, User
 from gateway.config.accounts import KEY_COLUMNS, QUOTA_COLUMNS, TEAM_COLUMNS, USER_COLUMNS, role_names
+from gateway.config.policies import POLICY_COLUMNS, shown_kind_action
 from gateway.config.providers import CREDENTIAL_COLUMNS, MODEL_COLUMNS, PRICE_COLUMNS, PROVIDER_COLUMNS, stated_prices
-from gateway.config.routing import POLICY_COLUMNS, ROUTE_COLUMNS, SCENE_COLUMNS, SEARCH_COLUMNS, SETTINGS_COLUMNS
-from gateway.config.rows import identity_of
-from gateway.config.schema import ROLES, VERSION
+from gateway.config.routing import ROUTE_COLUMNS, SEARCH_COLUMNS, SETTINGS_COLUMNS, shown_alias_target
+from gateway.config.rows import identity_of, shown
+from gateway.config.scenes import RULE_COLUMNS, SCENE_COLUMNS
+from gateway.config.schema import VERSION
+from gateway.config.shapes import ROLES
 from providers.models import Model, Price, Provider
 from routing.models import ModelAlias, Policy, Route, RuntimeSettings, Scene
 
@@ -78,7 +81,7 @@ def _plain(row: models.Model, columns: Mapping[str, str], keep: Iterable[str] = 
         value = getattr(row, column)
         if field not in keep and value == row._meta.get_field(column).get_default():  # type: ignore[union-attr]
             continue
-        values[field] = value.isoformat() if isinstance(value, datetime) else value
+        values[field] = shown(value) if isinstance(value, datetime | time) else value
     return values
 
 
@@ -130,30 +133,33 @@ def _routes() -> list[dict[str, Any]]:
 
 def _aliases() -> list[dict[str, Any]]:
     return [
-        {"pattern": alias.pattern, "target": f"route:{alias.route}" if alias.route is not None else str(alias.model)}
-        for alias in ModelAlias.objects.select_related("model__provider", "route")
+        {"pattern": alias.pattern, "target": shown_alias_target(alias)}
+        for alias in ModelAlias.objects.select_related("model__provider", "route", "scene")
     ]
 
 
 def _scenes() -> list[dict[str, Any]]:
-    return [
-        {**_plain(scene, SCENE_COLUMNS), "route": scene.route.name} for scene in Scene.objects.select_related("route")
-    ]
+    entries = []
+    for scene in Scene.objects.select_related("route").prefetch_related("rules"):
+        entry = {**_plain(scene, SCENE_COLUMNS), "route": scene.route.name}
+        rules = [_plain(rule, RULE_COLUMNS) for rule in scene.rules.all()]
+        entries.append(entry | {"rules": rules} if rules else entry)
+    return entries
 
 
 def _policies() -> list[dict[str, Any]]:
     entries = []
-    for policy in Policy.objects.select_related("route", "reference_model__provider").prefetch_related(
-        "scenes", "classifier_entries__model__provider"
-    ):
-        entry = _plain(policy, POLICY_COLUMNS, keep=["mode"]) | _references(policy, "route", "reference_model")
-        classifier = [str(classified.model) for classified in policy.classifier_entries.all()]
-        scenes = [scene.name for scene in policy.scenes.all()]
-        if classifier:
-            entry["classifier"] = classifier
-        if scenes:
-            entry["scenes"] = scenes
-        entries.append(entry)
+    for policy in Policy.objects.select_related(
+        "route", "cheap_route", "shadow", "reference_model__provider"
+    ).prefetch_related("scenes", "classifier_entries__model__provider", "kind_rules__scene", "kind_rules__route"):
+        entry = _plain(policy, POLICY_COLUMNS, keep=["mode"])
+        entry |= _references(policy, "route", "reference_model", "cheap_route", "shadow")
+        lists: dict[str, Any] = {
+            "classifier": [str(classified.model) for classified in policy.classifier_entries.all()],
+            "scenes": [scene.name for scene in policy.scenes.all()],
+            "kind_rules": {rule.kind: shown_kind_action(rule) for rule in policy.kind_rules.all()},
+        }
+        entries.append(entry | {field: value for field, value in lists.items() if value})
     return entries
 
 

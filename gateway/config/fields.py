@@ -2,9 +2,10 @@
 
 import dataclasses
 import difflib
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,8 @@ from django.utils.translation import gettext as _
 
 from gateway.config.document import FileMapping
 from providers.presets import FLAG_TYPES
+
+_TIME_OF_DAY = re.compile(r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?\Z")
 
 
 class Invalid(Exception):
@@ -110,6 +113,14 @@ def number(minimum: int) -> Check:
 
 def seconds(value: Any, path: str, problems: Problems) -> float:
     return float(number(0)(value, path, problems))
+
+
+def fraction(value: Any, path: str, problems: Problems) -> float:
+    """Accept a number from 0 to 1."""
+    clean: Decimal = number(0)(value, path, problems)
+    if clean > 1:
+        raise Invalid(_("must be a number from 0 to 1"))
+    return float(clean)
 
 
 def choice(*allowed: str) -> Check:
@@ -213,27 +224,21 @@ def moment(value: Any, path: str, problems: Problems) -> datetime:
     return clean
 
 
+def time_of_day(value: Any, path: str, problems: Problems) -> time:
+    """Accept a time like 09:00, with seconds or without."""
+    try:
+        clean = time.fromisoformat(value) if isinstance(value, str) and _TIME_OF_DAY.match(value) else None
+    except ValueError:
+        clean = None
+    if clean is None:
+        raise Invalid(_("must be a time of day like 09:00"))
+    return clean
+
+
 def currency(value: Any, path: str, problems: Problems) -> str:
     if not isinstance(value, str) or len(value) != 3 or not (value.isascii() and value.isalpha() and value.isupper()):
         raise Invalid(_("must be a currency code of three capital letters"))
     return value
-
-
-def target(value: Any, path: str, problems: Problems) -> str:
-    """Accept `provider/model`. The model's own id may hold slashes and colons, a provider's name cannot."""
-    provider, slash, model = value.partition("/") if isinstance(value, str) else ("", "", "")
-    if not (provider and slash and model):
-        raise Invalid(_("must be written provider/model"))
-    return text(value, path, problems)
-
-
-def alias_target(value: Any, path: str, problems: Problems) -> str:
-    if isinstance(value, str) and value.startswith("route:") and len(value) > len("route:"):
-        return text(value, path, problems)
-    try:
-        return target(value, path, problems)
-    except Invalid:
-        raise Invalid(_("must be written provider/model or route:NAME")) from None
 
 
 def _flag(kind: Any) -> Check:

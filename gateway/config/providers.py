@@ -8,7 +8,8 @@ from django.utils.translation import gettext as _
 
 from gateway.config.fields import at
 from gateway.config.rows import Run, shown
-from gateway.config.schema import CREDENTIAL, MODEL, PRICE, PROVIDER, Item, columns
+from gateway.config.schema import Item
+from gateway.config.shapes import CREDENTIAL, MODEL, PRICE, PROVIDER, columns
 from providers.encryption import Undecryptable
 from providers.models import Credential, Model, Price, Provider
 

@@ -7,6 +7,7 @@ deactivated, for the books name them.
 from collections.abc import Iterable
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
@@ -15,7 +16,7 @@ from accounts import keys
 from accounts.models import User
 from gateway.config.rows import Run, identity_of, kind_of, shown
 from gateway.config.schema import Document, Item
-from routing.models import ClassifierEntry, RouteEntry, RuntimeSettings
+from routing.models import ClassifierEntry, KindRule, RouteEntry, RuntimeSettings
 
 
 def prune(run: Run, document: Document) -> None:
@@ -80,6 +81,10 @@ def _delete(run: Run, path: str, rows: Iterable[models.Model]) -> None:
                 % {"kind": kind, "name": shown(identity), "users": ", ".join(users)},
             )
             continue
+        except ValidationError as error:
+            fault = _("cannot remove %(kind)s %(name)s: %(reason)s")
+            run.problems.add(path, fault % {"kind": kind, "name": shown(identity), "reason": " ".join(error.messages)})
+            continue
         del run.rows[kind][identity]
         run.say("-", kind, identity)
 
@@ -90,6 +95,6 @@ def _user_of(row: models.Model) -> str:
         return "settings"
     if isinstance(row, RouteEntry):
         row = row.route
-    elif isinstance(row, ClassifierEntry):
+    elif isinstance(row, ClassifierEntry | KindRule):
         row = row.policy
     return f"{kind_of(row)} {shown(identity_of(row))}"

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -68,6 +68,8 @@ def shown(value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, time):
+        return value.isoformat("auto" if value.second or value.microsecond else "minutes")
     if isinstance(value, models.Model):
         return identity_of(value)
     if isinstance(value, list):
@@ -105,20 +107,39 @@ class Run:
             self._refused.add((child.kind, child.identity))
 
     def find(self, kind: str, identity: str, path: str) -> Any:
-        """Return the row that `identity` names, or None: then the reason is reported, here or where it arose."""
+        """Return the row that `identity` names, or None: then the reason is reported, here or where it arose.
+
+        A model may be named by its id alone where one provider has it.
+        """
         row = self.rows[kind].get(identity)
-        if row is None and (kind, identity) not in self._refused:
-            self.problems.add(
-                path,
-                _("there is no %(kind)s %(name)s") % {"kind": kind, "name": shown(identity)}
-                + did_you_mean(identity, self.rows[kind]),
-            )
-        return row
+        if row is not None or (kind, identity) in self._refused:
+            return row
+        known = list(self.rows[kind])
+        if kind == "model":
+            offers = [name for name, model in self.rows["model"].items() if model.model_id == identity]
+            if len(offers) == 1:
+                return self.rows["model"][offers[0]]
+            if offers:
+                fault = _("%(name)s is offered by several providers; write one of %(models)s")
+                self.problems.add(path, fault % {"name": shown(identity), "models": ", ".join(sorted(offers))})
+                return None
+            if any(one == "model" and name.partition("/")[2] == identity for one, name in self._refused):
+                return None
+            known += [model.model_id for model in self.rows["model"].values()]
+        self.problems.add(
+            path,
+            _("there is no %(kind)s %(name)s") % {"kind": kind, "name": shown(identity)}
+            + did_you_mean(identity, known),
+        )
+        return None
 
     def find_all(self, kind: str, identities: Iterable[str], path: str) -> list[Any] | None:
-        """Return the rows of a list, or None when one is missing."""
+        """Return the rows of a list, or None when one is missing or named twice."""
         found = [self.find(kind, identity, f"{path}[{index}]") for index, identity in enumerate(identities)]
-        return None if any(row is None for row in found) else found
+        again = [index for index, row in enumerate(found) if row is not None and row in found[:index]]
+        for index in again:
+            self.problems.add(f"{path}[{index}]", _("%(entry)s is named twice") % {"entry": shown(found[index])})
+        return None if again or any(row is None for row in found) else found
 
     def reference(self, item: Item, field: str, kind: str) -> dict[str, Any] | None:
         """Return {field: row} of a reference that the file gives, {} when it gives none, None when it is wrong."""
@@ -175,7 +196,7 @@ class Run:
             try:
                 row.full_clean()
             except ValidationError as error:
-                self.refuse(item, *_located(error, field_names, item))
+                self.refuse(item, *located(error, field_names, item.values))
                 return False
             if is_new:
                 row.save()
@@ -207,6 +228,17 @@ class Run:
             default=-1,
         )
 
+    def free_the_default(self, kind: str, items: list[Item]) -> None:
+        """Take the mark off the default row when the file names another one: the database allows only one at a time."""
+        coming = next((item.identity for item in items if item.values.get("default") and not item.is_broken), None)
+        if coming is None:
+            return
+        for identity, row in self.rows[kind].items():
+            if row.is_default and identity != coming:
+                row.is_default = False
+                row.save(update_fields=["is_default"])
+                self.say("~", kind, identity, "default true -> false")
+
     def arrange(self, kind: str, items: list[Item], siblings: Iterable[Any], label: str) -> None:
         """Give rows with a `position` the order of the file, when theirs is another one.
 
@@ -225,12 +257,12 @@ class Run:
             self.changes.append(f"~ {label}: " + _("order changed"))
 
 
-def _located(error: ValidationError, field_names: Mapping[str, str], item: Item) -> list[tuple[str, str]]:
-    """Return (field of the file, message) pairs of a model's complaint."""
+def located(error: ValidationError, field_names: Mapping[str, str], given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return (field of the file, message) pairs of a model's complaint. `given` are the fields that the file gives."""
     found: list[tuple[str, str]] = []
     for column, errors in error.error_dict.items() if hasattr(error, "error_dict") else [("__all__", error.error_list)]:
         field = field_names.get(column, "" if column == "__all__" else column)
-        if field not in item.values and any(one.code in ("blank", "null") for one in errors):
+        if field not in given and any(one.code in ("blank", "null") for one in errors):
             found.append((field, _("is required")))
         else:
             found += [(field, message) for one in errors for message in one.messages]
@@ -243,11 +275,11 @@ def _stored() -> dict[str, Iterable[models.Model]]:
         "credential": Credential.objects.select_related("provider"),
         "model": Model.objects.select_related("provider"),
         "route": Route.objects.prefetch_related("entries__model__provider"),
-        "alias": ModelAlias.objects.select_related("model__provider", "route"),
-        "scene": Scene.objects.select_related("route"),
-        "policy": Policy.objects.select_related("route", "reference_model__provider").prefetch_related(
-            "scenes", "classifier_entries__model__provider"
-        ),
+        "alias": ModelAlias.objects.select_related("model__provider", "route", "scene"),
+        "scene": Scene.objects.select_related("route").prefetch_related("rules"),
+        "policy": Policy.objects.select_related(
+            "route", "cheap_route", "shadow", "reference_model__provider"
+        ).prefetch_related("scenes", "classifier_entries__model__provider", "kind_rules__scene", "kind_rules__route"),
         "team": Team.objects.select_related("parent", "lead", "policy"),
         "user": User.objects.select_related("team", "policy").prefetch_related("groups"),
         "key": ApiKey.objects.select_related("user", "policy"),

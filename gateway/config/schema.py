@@ -1,4 +1,4 @@
-"""The sections and fields of a configuration file, version 1, and the reading of a file into items."""
+"""The sections of a configuration file, version 1, and the reading of a file into items."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -6,197 +6,25 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from accounts.models import Quota, User
-from gateway.config.fields import (
-    Field,
-    Invalid,
-    Problems,
-    Shape,
-    alias_target,
-    at,
-    boolean,
-    choice,
-    currency,
-    flags,
-    headers,
-    list_of,
-    mapping,
-    moment,
-    name,
-    number,
-    read,
-    seconds,
-    target,
-    text,
-    unique_list_of,
-    whole_number,
+from accounts.models import Quota
+from gateway.config.fields import Field, Invalid, Problems, Shape, at, read, whole_number
+from gateway.config.shapes import (
+    ALIAS,
+    CREDENTIAL,
+    KEY,
+    MODEL,
+    POLICY,
+    PROVIDER,
+    QUOTA,
+    ROUTE,
+    SCENE,
+    SETTINGS,
+    TEAM,
+    USER,
+    raw_list,
 )
-from providers.models import CAPABILITIES, Provider
-from routing.models import CaptureMode, Policy, Route, SearchKind
 
 VERSION = 1
-ROLES = ("member", "finance", "team_lead", "administrator")
-
-
-def _raw_list(value: Any, path: str, problems: Problems) -> list[Any]:
-    """Accept a list whose entries are read as items of their own."""
-    if not isinstance(value, list):
-        raise Invalid(_("must be a list"))
-    return value
-
-
-def _route_target(value: Any, path: str, problems: Problems) -> tuple[str, int]:
-    """Accept `provider/model`, or `{target: provider/model, weight: n}` for a route by weight."""
-    if not isinstance(value, dict):
-        return target(value, path, problems), 1
-    clean = mapping(WEIGHTED_TARGET)(value, path, problems)
-    return clean["target"], clean.get("weight") or 1
-
-
-def _username(value: Any, path: str, problems: Problems) -> str:
-    """Accept a username (or username/key) in the form in which Django stores it."""
-    return str(User.normalize_username(name(value, path, problems)))
-
-
-WEIGHTED_TARGET: Shape = {"target": Field(target, required=True), "weight": Field(whole_number(1))}
-TIMEOUTS: Shape = {
-    "connect": Field(seconds, "connect_timeout_s"),
-    "first_event": Field(seconds, "first_event_timeout_s"),
-    "idle": Field(seconds, "idle_timeout_s"),
-    "total": Field(seconds, "total_timeout_s"),
-}
-PRICE: Shape = {
-    "currency": Field(currency, "currency", required=True),
-    "input": Field(number(0), "input_per_million", required=True),
-    "output": Field(number(0), "output_per_million", required=True),
-    "cache_read": Field(number(0), "cache_read_per_million"),
-    "cache_write": Field(number(0), "cache_write_per_million"),
-}
-CREDENTIAL: Shape = {
-    "name": Field(name, "name"),
-    "secret": Field(text, nullable=False),
-    "secret_env": Field(name, nullable=False),
-    "enabled": Field(boolean, "is_enabled"),
-}
-MODEL: Shape = {
-    "id": Field(name, "model_id", required=True),
-    "display_name": Field(text, "display_name"),
-    "context_window": Field(whole_number(1), "context_window"),
-    "max_output_tokens": Field(whole_number(1), "max_output_tokens"),
-    "capabilities": Field(unique_list_of(choice(*CAPABILITIES)), "capabilities"),
-    "flags": Field(flags, "flags"),
-    "enabled": Field(boolean, "is_enabled"),
-    "manual": Field(boolean, "is_manual"),
-    "price": Field(mapping(PRICE)),
-}
-PROVIDER: Shape = {
-    "name": Field(name, "name", required=True),
-    "kind": Field(choice(*Provider.Kind.values), "kind"),
-    "base_url": Field(text, "base_url"),
-    "wire_format": Field(choice(*Provider.WireFormat.values), "wire_format"),
-    "timeouts_s": Field(mapping(TIMEOUTS), flatten=True, nullable=False),
-    "allow_private_network": Field(boolean, "allow_private_network"),
-    "forward_client_credential": Field(boolean, "forwards_client_credential"),
-    "flags": Field(flags, "flags"),
-    "extra_headers": Field(headers, "extra_headers"),
-    "enabled": Field(boolean, "is_enabled"),
-    "credentials": Field(_raw_list, nullable=False),
-    "models": Field(_raw_list, nullable=False),
-}
-ROUTE: Shape = {
-    "name": Field(name, "name", required=True),
-    "order": Field(choice(*Route.Order.values), "order"),
-    "targets": Field(list_of(_route_target), nullable=False),
-}
-ALIAS: Shape = {"pattern": Field(name, "pattern", required=True), "target": Field(alias_target, required=True)}
-SCENE: Shape = {
-    "name": Field(name, "name", required=True),
-    "description": Field(text, "description"),
-    "examples": Field(list_of(text), "examples"),
-    "route": Field(name, nullable=False),
-    "default": Field(boolean, "is_default"),
-    "enabled": Field(boolean, "is_enabled"),
-}
-POLICY: Shape = {
-    "name": Field(name, "name", required=True),
-    "default": Field(boolean, "is_default"),
-    "mode": Field(choice(*Policy.Mode.values), "mode"),
-    "route": Field(name),
-    "reference_model": Field(target),
-    "classifier": Field(unique_list_of(target), nullable=False),
-    "scenes": Field(unique_list_of(name), nullable=False),
-    "classifier_timeout_ms": Field(whole_number(1), "classifier_timeout_ms"),
-    "capture": Field(choice(*CaptureMode.values), "capture"),
-}
-TEAM: Shape = {
-    "name": Field(name, "name", required=True),
-    "cost_center": Field(text, "cost_center"),
-    "parent": Field(name),
-    "lead": Field(_username),
-    "policy": Field(name),
-    "active": Field(boolean, "is_active"),
-}
-USER: Shape = {
-    "username": Field(_username, "username", required=True),
-    "email": Field(text, "email"),
-    "first_name": Field(text, "first_name"),
-    "last_name": Field(text, "last_name"),
-    "team": Field(name),
-    "policy": Field(name),
-    "roles": Field(unique_list_of(choice(*ROLES)), nullable=False),
-    "language": Field(text, "language"),
-    "time_zone": Field(text, "time_zone"),
-    "password_env": Field(name, nullable=False),
-    "active": Field(boolean, "is_active"),
-}
-KEY: Shape = {
-    "user": Field(_username, required=True),
-    "name": Field(name, "name", required=True),
-    "secret": Field(text, nullable=False),
-    "secret_env": Field(name, nullable=False),
-    "policy": Field(name),
-    "expires_at": Field(moment, "expires_at"),
-    "allowed_models": Field(unique_list_of(name), "allowed_models"),
-    "capture": Field(choice(*CaptureMode.values), "capture"),
-    "max_concurrency": Field(whole_number(1), "max_concurrency"),
-    "note": Field(text, "note"),
-    "active": Field(boolean, "is_active"),
-}
-QUOTA: Shape = {
-    "key": Field(_username, nullable=False),
-    "user": Field(_username, nullable=False),
-    "team": Field(name, nullable=False),
-    "unit": Field(choice(*Quota.Unit.values), "unit", required=True),
-    "window": Field(choice(*Quota.Window.values), "window", required=True),
-    "limit": Field(number(0), "limit", required=True),
-    "currency": Field(currency, "currency", nullable=False),
-    "action": Field(choice(*Quota.Action.values), "action"),
-    "active": Field(boolean, "is_active"),
-}
-SEARCH: Shape = {
-    "kind": Field(choice(*SearchKind.values), "search_kind", required=True),
-    "url": Field(name, "search_url", required=True),
-    "secret": Field(text),
-    "secret_env": Field(name, nullable=False),
-}
-SETTINGS: Shape = {
-    "capture": Field(choice(*CaptureMode.values), "capture"),
-    "capture_retention_days": Field(whole_number(0), "capture_retention_days"),
-    "capture_max_bytes": Field(whole_number(0), "capture_max_bytes"),
-    "search": Field(mapping(SEARCH)),
-    "business_time_zone": Field(name, "business_time_zone"),
-    "ping_interval_s": Field(seconds, "ping_interval_s"),
-    "cooldown_enabled": Field(boolean, "cooldown_enabled"),
-    "safety_model": Field(target),
-}
-
-
-def columns(shape: Shape) -> dict[str, str]:
-    """Return config name -> model field of the fields that a column holds as it is; "name.inner" for nested ones."""
-    found = {key: field.column for key, field in shape.items() if field.column}
-    if "timeouts_s" in shape:
-        found |= {at("timeouts_s", key): field.column for key, field in TIMEOUTS.items()}
-    return found
 
 
 @dataclasses.dataclass(slots=True)
@@ -235,7 +63,7 @@ SECTIONS: dict[str, tuple[str, Shape, Callable[[Mapping[str, Any]], str]]] = {
 _TOP: Shape = {
     "version": Field(whole_number(1), required=True),
     "settings": Field(lambda value, path, problems: value, nullable=False),
-    **{section: Field(_raw_list, nullable=False) for section in SECTIONS},
+    **{section: Field(raw_list, nullable=False) for section in SECTIONS},
 }
 
 

@@ -105,8 +105,8 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["routes[1]: route a is described twice"],
     ),
     "target": (
-        {"providers": [provider()], "routes": [{"name": "a", "targets": ["main", "main/bg", "main/big", "main/big"]}]},
-        ["routes[0].targets[0]: must be written provider/model"],
+        {"providers": [provider()], "routes": [{"name": "a", "targets": ["main", 7, "main/bg"]}]},
+        ["routes[0].targets[1]: must be text; put it in quotes"],
     ),
     "missing target": (
         {"providers": [provider()], "routes": [{"name": "a", "targets": ["main/bg", "main/big", "main/big"]}]},
@@ -129,8 +129,17 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ],
     ),
     "alias target": (
-        {"aliases": [{"pattern": "x", "target": "big"}]},
-        ["aliases[0].target: must be written provider/model or route:NAME"],
+        {
+            "providers": [provider()],
+            "aliases": [
+                {"pattern": f"x{index}", "target": target} for index, target in enumerate(("bug", "route:b", "scene:c"))
+            ],
+        },
+        [
+            "aliases[0].target: there is no model bug; did you mean big?",
+            "aliases[1].target: there is no route b",
+            "aliases[2].target: there is no scene c",
+        ],
     ),
     "two defaults": (
         {
