@@ -1,12 +1,10 @@
-"""What an empty installation needs: an administrator, the providers of the environment, a default policy, a first key.
+"""What an empty installation needs: an administrator, providers of the environment, a policy, a scene, a first key.
 
 Every step looks first whether it is done: a second run changes nothing and says nothing.
 """
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import httpx
 from django.conf import settings
@@ -20,7 +18,9 @@ from providers.errors import UpstreamError
 from providers.models import Credential, Model, Price, Provider
 from providers.network import is_private_url
 from providers.presets import PRESETS
-from routing.models import Policy, Route, RouteEntry
+from routing.model_choice import DEFAULT_ROUTE, fill_default_route
+from routing.models import Policy, Route
+from routing.offered import first_scene
 
 Say = Callable[[str], object]
 
@@ -31,24 +31,16 @@ DEMO_MODEL_ID = "smollm2-135m-instruct"
 _PROBE_TIMEOUT_S = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class _Offer:
-    """A provider that the environment can set up, the best first; `preferred` are the models for everyday work."""
-
-    kind: str
-    name: str
-    preferred: tuple[str, ...] = ()
-
-
-_OFFERS = (
-    _Offer("anthropic_compatible", "anthropic", ("claude-opus-5-5", "claude-opus-5", "claude-sonnet-5-5")),
-    _Offer("dashscope", "dashscope", ("qwen3.8-max", "qwen3.7-max", "qwen3-coder-plus", "qwen-plus")),
-    _Offer("openrouter", "openrouter", ("anthropic/claude-sonnet-5", "qwen/qwen3-coder", "z-ai/glm-5.2")),
-    _Offer("siliconflow", "siliconflow", ("zai-org/GLM-5.2", "deepseek-ai/DeepSeek-V4-Pro", "Qwen/Qwen3-8B")),
-    _Offer("openai_compatible", "openai", ("gpt-5.6-sol", "gpt-5.4-mini")),
-    _Offer("ollama", "ollama"),
-    _Offer("lmstudio", "lmstudio"),
-)
+# The kinds of providers that the environment can set up, and the names that they get.
+_OFFERS = {
+    "anthropic_compatible": "anthropic",
+    "dashscope": "dashscope",
+    "openrouter": "openrouter",
+    "siliconflow": "siliconflow",
+    "openai_compatible": "openai",
+    "ollama": "ollama",
+    "lmstudio": "lmstudio",
+}
 # A local platform is set up when it answers here.
 _PROBES = {"ollama": "/api/version", "lmstudio": "/v1/models"}
 
@@ -61,9 +53,10 @@ def bootstrap(say: Say, *, demo_port: int | None = None, transport: httpx.BaseTr
     administrator = _administrator(say)
     if demo_port is not None:
         _demo(demo_port, say)
-    for offer in _OFFERS:
-        _provider(offer, settings.BOOTSTRAP.get(offer.kind, {}), say, transport)
+    for kind, name in _OFFERS.items():
+        _provider(kind, name, settings.BOOTSTRAP.get(kind, {}), say, transport)
     _policy(say)
+    first_scene(settings.LANGUAGE_CODE)
     return _first_key(administrator, say) if administrator is not None else None
 
 
@@ -93,31 +86,31 @@ def _administrator(say: Say) -> User | None:
     return user
 
 
-def _provider(offer: _Offer, wanted: Mapping[str, str], say: Say, transport: httpx.BaseTransport | None) -> None:
-    """Set up the provider of `offer` if the environment has a key for it, or if it answers on this machine."""
-    provider = Provider.objects.filter(name=offer.name).first()
+def _provider(kind: str, name: str, wanted: Mapping[str, str], say: Say, transport: httpx.BaseTransport | None) -> None:
+    """Set up the provider `name` if the environment has a key for it, or if it answers on this machine."""
+    provider = Provider.objects.filter(name=name).first()
     if provider is None:
         api_key, base_url = wanted.get("api_key", ""), wanted.get("base_url", "")
-        if offer.kind in _PROBES:
-            if not _answers(base_url or PRESETS[offer.kind].base_url, _PROBES[offer.kind], transport):
+        if kind in _PROBES:
+            if not _answers(base_url or PRESETS[kind].base_url, _PROBES[kind], transport):
                 return
         elif not api_key:
             return
         try:
-            provider = _made(offer, base_url, api_key)
+            provider = _made(kind, name, base_url, api_key)
         except ValidationError as error:
-            say(f"Provider {offer.name} cannot be set up: {' '.join(error.messages)}")
+            say(f"Provider {name} cannot be set up: {' '.join(error.messages)}")
             return
-        say(f"Provider {offer.name} set up.")
-    elif not provider.is_enabled or provider.kind != offer.kind or provider.models.exists():
+        say(f"Provider {name} set up.")
+    elif not provider.is_enabled or provider.kind != kind or provider.models.exists():
         return
     try:
         found = refresh_models(provider, transport=transport)
     except UpstreamError as error:
         # The others must not wait for this one; the admin shows and repeats it.
-        say(f"Provider {offer.name}: its list of models could not be read: {error.message}")
+        say(f"Provider {name}: its list of models could not be read: {error.message}")
     else:
-        say(f"Provider {offer.name}: {found.added} models found.")
+        say(f"Provider {name}: {found.added} models found.")
 
 
 def _answers(base_url: str, path: str, transport: httpx.BaseTransport | None) -> bool:
@@ -130,11 +123,9 @@ def _answers(base_url: str, path: str, transport: httpx.BaseTransport | None) ->
 
 
 @transaction.atomic
-def _made(offer: _Offer, base_url: str, api_key: str) -> Provider:
+def _made(kind: str, name: str, base_url: str, api_key: str) -> Provider:
     # Whoever writes a private address into the environment means it.
-    provider = Provider(
-        name=offer.name, kind=offer.kind, base_url=base_url, allow_private_network=is_private_url(base_url)
-    )
+    provider = Provider(name=name, kind=kind, base_url=base_url, allow_private_network=is_private_url(base_url))
     provider.full_clean()
     provider.save()
     if api_key:
@@ -181,48 +172,15 @@ def _demo(port: int, say: Say) -> None:
 
 @transaction.atomic
 def _policy(say: Say) -> None:
-    """Make the default policy if there is none, and fill its route as long as it is empty."""
+    """Make the default policy if there is none, and fill the default route as long as it is empty."""
     policy = Policy.objects.filter(is_default=True).select_related("route").first()
     if policy is None:
-        route, _is_new = Route.objects.get_or_create(name=DEFAULT_NAME)
+        route, _is_new = Route.objects.get_or_create(name=DEFAULT_ROUTE)
         policy, _is_new = Policy.objects.get_or_create(name=DEFAULT_NAME, defaults={"route": route})
         policy.is_default = True
         policy.save(update_fields=["is_default"])
-    route_of_policy = policy.route
-    if route_of_policy is None or route_of_policy.name != DEFAULT_NAME or route_of_policy.entries.exists():
-        return
-    models = _everyday_models()
-    for position, model in enumerate(models):
-        RouteEntry.objects.create(route=route_of_policy, model=model, position=position)
-    if models:
+    if policy.route is not None and policy.route.name == DEFAULT_ROUTE and (models := fill_default_route()):
         say(f"Calls go to {', '.join(str(model) for model in models)}, in this order.")
-
-
-def _everyday_models() -> list[Model]:
-    """Return one model of each provider: a preferred one that is offered, else the first that can call tools."""
-    chosen = []
-    order = {offer.name: (position, offer) for position, offer in enumerate(_OFFERS)}
-    providers = Provider.objects.filter(is_enabled=True).prefetch_related("models")
-    last = (len(_OFFERS), None)
-    for provider in sorted(providers, key=lambda each: (order.get(each.name, last)[0], each.name)):
-        offer = order.get(provider.name, last)[1]
-        model = _best([each for each in provider.models.all() if each.is_enabled], offer.preferred if offer else ())
-        if model is not None:
-            chosen.append(model)
-    return chosen
-
-
-def _best(models: list[Model], preferred: tuple[str, ...]) -> Model | None:
-    by_id = {model.model_id: model for model in models if model.missing_since is None}
-    for name in preferred:
-        if name in by_id:
-            return by_id[name]
-    able = [model for model in by_id.values() if _can_call_tools(model.capabilities)]
-    return next(iter(able or by_id.values()), None)
-
-
-def _can_call_tools(capabilities: Any) -> bool:
-    return capabilities is None or "tools" in capabilities
 
 
 def _first_key(administrator: User, say: Say) -> str | None:

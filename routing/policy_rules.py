@@ -131,6 +131,18 @@ def fault_of_disabling(scene: "Scene") -> ValidationError | None:
     return _in_use(scene)
 
 
+def fault_of_default(scene: "Scene") -> ValidationError | None:
+    """Return why a scene cannot become the default, None if it can: policies must list the default one."""
+    from routing.models import Policy
+
+    smart = Policy.objects.filter(mode=SMART).order_by("name").prefetch_related("scenes")
+    names = [policy.name for policy in smart if not _uses(policy, scene)]
+    if not names:
+        return None
+    fault = _("The scene %(scene)s is not in the list of the policy %(policies)s, which must have the default scene.")
+    return ValidationError(fault, "not_in_use", {"scene": scene.name, "policies": ", ".join(names)})
+
+
 def fault_of_deleting(scene: "Scene") -> ValidationError | None:
     """Return why a scene must stay, None if it may be deleted."""
     if scene.is_default:

@@ -15,6 +15,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from gateway.admin import selftest
+from gateway.admin.default_route import fill_and_say
 from gateway.admin.provider_forms import CredentialForm, ProviderForm
 from gateway.admin_base import ModelAdmin, SwitchableAdmin, TabularInline, column, list_link, row_link
 from providers import catalog
@@ -202,6 +203,7 @@ class ProviderAdmin(SwitchableAdmin):
                 messages.SUCCESS,
             )
             self.log_rows(request, [provider], "Refreshed the list of models.")
+        fill_and_say(self, request)
         return _back_to_form(request)
 
 
@@ -333,6 +335,11 @@ class ModelAdminPage(SwitchableAdmin):
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Return the defaults of a model that is entered by hand."""
         return {"is_manual": True, **super().get_changeform_initial_data(request)}
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+        """Save the model; the first one of all answers calls at once."""
+        super().save_model(request, obj, form, change)
+        fill_and_say(self, request)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Say also whether the compatibility card has anything to write."""

@@ -18,7 +18,7 @@ from gateway.config.fields import Problems
 from gateway.config.policies import check_lists, check_passthrough, write_policies, write_shadows
 from gateway.config.providers import write_providers
 from gateway.config.prune import prune as prune_unnamed
-from gateway.config.routing import write_aliases, write_routes, write_settings
+from gateway.config.routing import fill_the_default_route, write_aliases, write_routes, write_settings
 from gateway.config.rows import Run
 from gateway.config.scenes import write_scenes
 from gateway.config.schema import Document, parse
@@ -93,6 +93,7 @@ def _write(run: Run, document: Document, can_hand_out: bool) -> None:
     if document.settings is not None:
         write_settings(run, document.settings)
     if not run.problems:
+        fill_the_default_route(run, sections.get("routes", []))
         check_passthrough(run, document)
     # With problems some rows are missing, and others would wrongly look unused.
     if run.prune and not run.problems:

@@ -9,6 +9,7 @@ from gateway.config.schema import Item
 from gateway.config.shapes import ROUTE, SEARCH, SETTINGS, columns
 from providers.encryption import Undecryptable
 from providers.models import Model
+from routing.model_choice import DEFAULT_ROUTE, fill_default_route
 from routing.models import ModelAlias, Route, RouteEntry, RuntimeSettings
 
 ROUTE_COLUMNS = columns(ROUTE)
@@ -59,6 +60,15 @@ def _write_entries(route: Route, wanted: list[tuple[Model, int]]) -> None:
         entry.save()
     # Whoever asks the route for its targets in this run must see these.
     getattr(route, "_prefetched_objects_cache", {}).pop("entries", None)
+
+
+def fill_the_default_route(run: Run, items: list[Item]) -> None:
+    """Fill the route that a fresh installation waits with, when the file brings models and does not name it."""
+    brings_models = any(kind == "model" for kind, _identity in run.created)
+    if brings_models and DEFAULT_ROUTE not in {item.identity for item in items}:
+        models = fill_default_route()
+        if models:
+            run.say("~", "route", DEFAULT_ROUTE, f"targets none -> {shown(models)}")
 
 
 def _kind_of_target(written: str) -> tuple[str, str]:

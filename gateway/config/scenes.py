@@ -11,6 +11,7 @@ from gateway.config.rows import Run, located
 from gateway.config.schema import Item
 from gateway.config.shapes import SCENE, SCENE_RULE, columns
 from routing.models import Scene, SceneRule
+from routing.offered import is_first_scene
 
 SCENE_COLUMNS = columns(SCENE)
 RULE_COLUMNS = columns(SCENE_RULE)
@@ -18,6 +19,7 @@ RULE_COLUMNS = columns(SCENE_RULE)
 
 def write_scenes(run: Run, items: list[Item]) -> None:
     """Write the scenes with their rules. A file that gives rules gives all of a scene's, in order."""
+    _let_the_first_go(run, items)
     run.free_the_default("scene", items)
     for item in items:
         if item.is_broken:
@@ -44,6 +46,24 @@ def write_scenes(run: Run, items: list[Item]) -> None:
         if run.write(item, row, values, SCENE_COLUMNS, extra=extra) and writes_rules:
             _replace(row, stored, rules)
     run.arrange("scene", items, Scene.objects.order_by("position", "name"), "scenes")
+
+
+def _let_the_first_go(run: Run, items: list[Item]) -> None:
+    """Remove the scene that a fresh installation has by itself, where the file brings its own default scene.
+
+    As one more scene it would compete with those of the file, with a route that may have no targets.
+    """
+    coming = any(item.values.get("default") and not item.is_broken for item in items)
+    first: Scene | None = next((scene for scene in run.rows["scene"].values() if scene.is_default), None)
+    if not coming or first is None or first.name in {item.identity for item in items} or not is_first_scene(first):
+        return
+    if first.policies.exists() or first.aliases.exists() or first.kind_rules.exists():
+        return
+    Scene.objects.filter(pk=first.pk).update(is_default=False)
+    first.is_default = False
+    first.delete()
+    del run.rows["scene"][first.name]
+    run.say("-", "scene", first.name, _("the file has a default scene of its own"))
 
 
 def _rules(run: Run, item: Item, scene: Scene) -> list[SceneRule] | None:

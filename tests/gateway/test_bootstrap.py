@@ -13,7 +13,8 @@ from accounts import keys
 from accounts.models import ApiKey, User
 from gateway.bootstrap import bootstrap
 from providers.models import Model, Price, Provider
-from routing.models import Policy, Route
+from routing import policy_rules
+from routing.models import Policy, Route, Scene
 
 NOTHING: dict[str, dict[str, str]] = {
     "superuser": {"username": "admin", "password": "", "email": ""},
@@ -143,6 +144,25 @@ class BootstrapTest(TestCase):
         self.assertEqual(Route.objects.get().entries.count(), 0)
         self.run_with(openrouter={"api_key": "sk-or-0123456789", "base_url": ""})
         self.assertEqual(Route.objects.get().entries.count(), 1)
+
+    def test_the_default_scene_works_as_soon_as_there_is_a_platform(self) -> None:
+        self.run_with()
+        scene = Scene.objects.get()
+        self.assertEqual((scene.name, scene.is_default, str(scene.route)), ("General", True, "default"))
+        smart = Policy(name="smart", mode="smart")
+        smart.full_clean()
+        self.assertEqual(
+            [error.code for error in policy_rules.faults_of_policy("smart", scenes=[])["scenes"]], ["empty_scene"]
+        )
+        self.run_with(openrouter={"api_key": "sk-or-0123456789", "base_url": ""})
+        self.assertEqual(policy_rules.faults_of_policy("smart", scenes=[]), {})
+        self.assertEqual(Policy.objects.get().mode, "direct")
+
+    def test_scenes_of_the_administrator_are_left_alone(self) -> None:
+        route = Route.objects.create(name="mine")
+        Scene.objects.create(name="mine", description="What I want it to be.", route=route)
+        self.run_with()
+        self.assertEqual([scene.name for scene in Scene.objects.all()], ["mine"])
 
     def test_a_default_policy_of_the_administrator_is_left_alone(self) -> None:
         route = Route.objects.create(name="mine")

@@ -145,6 +145,16 @@ class PolicyRulesTest(TestCase):
             self.general.full_clean()
         self.assertEqual(caught.exception.message_dict["is_enabled"], ["The default scene must stay enabled."])
 
+    def test_the_default_moves_only_to_a_scene_of_every_list(self) -> None:
+        self.assertIsNone(policy_rules.fault_of_default(self.code))
+        self.smart.scenes.set([self.general])
+        fault = policy_rules.fault_of_default(self.code)
+        assert fault is not None
+        self.assertEqual(
+            fault.messages,
+            ["The scene code is not in the list of the policy smart, which must have the default scene."],
+        )
+
     def test_a_route_in_use_by_intent_keeps_a_target(self) -> None:
         def message(route: Route) -> str:
             fault = policy_rules.fault_of_emptying(route.pk)
