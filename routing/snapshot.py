@@ -1,5 +1,6 @@
 """The configuration as one immutable value, read once and shared by every call until its version moves."""
 
+import glob
 import logging
 import re
 from collections.abc import Mapping
@@ -259,15 +260,11 @@ def _policy(
 
 
 def _aliases(routes: Mapping[int, RouteSnapshot]) -> tuple[AliasSnapshot, ...]:
-    # An exact name before a pattern, a longer pattern before a shorter one, whatever the order of entry.
-    rows = sorted(
-        ModelAlias.objects.select_related("model__provider", "scene"),
-        key=lambda alias: ("*" in alias.pattern, alias.position, -len(alias.pattern)),
-    )
+    rows = sorted(ModelAlias.objects.select_related("model__provider", "scene"), key=_precedence)
     return tuple(
         AliasSnapshot(
             alias.pattern,
-            re.compile(translate(alias.pattern)),
+            alias_matcher(alias.pattern),
             routes[alias.route_id]
             if alias.route_id
             else routes[alias.scene.route_id]
@@ -277,6 +274,20 @@ def _aliases(routes: Mapping[int, RouteSnapshot]) -> tuple[AliasSnapshot, ...]:
         )
         for alias in rows
     )
+
+
+def _precedence(alias: ModelAlias) -> tuple[bool, int, int, int]:
+    """Return a key that asks an exact name before a pattern and a longer pattern before a shorter one.
+
+    So no pattern is hidden by a more general one that was entered before it; the position decides between equals.
+    """
+    return ("*" in alias.pattern, -len(alias.pattern.replace("*", "")), alias.position, alias.pk)
+
+
+def alias_matcher(pattern: str) -> re.Pattern[str]:
+    """Return the expression for a pattern. Only * is special: a name may well end in [1m]."""
+    # translate() makes expressions that do not backtrack, whatever name a client invents.
+    return re.compile(translate("*".join(glob.escape(part) for part in pattern.split("*"))))
 
 
 def _search_backend(row: RuntimeSettings) -> SearchBackend | None:
