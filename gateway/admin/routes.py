@@ -1,14 +1,17 @@
 """Routes, and the names that stand for them."""
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
 from django.db import models
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
+from django.urls import path
 from django.utils.translation import gettext_lazy as _
 
 from gateway.admin.entries import EntryAdmin, ModelEntryInline, with_provider
+from gateway.admin.families_page import families_view
 from gateway.admin_base import ModelAdmin, column
 from routing.models import (
     ModelAlias,
@@ -64,13 +67,29 @@ class RouteEntryAdmin(EntryAdmin):
 class ModelAliasAdmin(ModelAdmin):
     """Aliases."""
 
-    list_display = ("pattern", "model", "route", "position")
+    list_display = ("pattern", "model", "route", "scene", "position")
     list_filter = ("route", "model__provider")
-    list_select_related = ("model__provider", "route")
-    search_fields = ("pattern", "model__model_id", "route__name")
+    list_select_related = ("model__provider", "route", "scene")
+    search_fields = ("pattern", "model__model_id", "route__name", "scene__name")
     ordering = ("position", "pk")
-    autocomplete_fields = ("model", "route")
-    fields = ("pattern", "model", "route", "position")
+    autocomplete_fields = ("model", "route", "scene")
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": ("pattern", "model", "route", "scene", "position"),
+                "description": _(
+                    "A longer pattern is asked before a shorter one, a name without * before all; the position decides "
+                    "between equals."
+                ),
+            },
+        ),
+    )
+
+    def get_urls(self) -> list[Any]:
+        """Add the page that maps the families."""
+        view = self.admin_site.admin_view(partial(families_view, self.admin_site))
+        return [path("families/", view, name="routing_modelalias_families"), *super().get_urls()]
 
     def formfield_for_foreignkey(
         self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
