@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from gateway.admin import selftest
 from gateway.admin.default_route import fill_and_say
+from gateway.admin.health import cooling_mark, with_cooling_count
 from gateway.admin.provider_forms import CredentialForm, ProviderForm
 from gateway.admin_base import ModelAdmin, SwitchableAdmin, TabularInline, column, list_link, row_link
 from providers import catalog
@@ -44,7 +45,7 @@ def _last_four(credential: Credential) -> str:
 
 
 class CredentialInline(TabularInline):
-    """The credentials of a provider, tried in order."""
+    """The credentials of a provider, which share its calls."""
 
     model = Credential
     form = CredentialForm
@@ -80,6 +81,7 @@ class ProviderAdmin(SwitchableAdmin):
         "is_enabled",
         "models_link",
         "credential_count",
+        cooling_mark,
         column(Provider, "checked_at"),
         "check_result",
         "base_url",
@@ -90,9 +92,9 @@ class ProviderAdmin(SwitchableAdmin):
     ordering = ("name",)
     inlines = (CredentialInline,)
     actions = ["test_connection", "test_chat", selftest.self_test_provider, "refresh_models", "enable", "disable"]
-    readonly_fields = ("models_link", "checked_at", "check_result", "created_at", "updated_at")
+    readonly_fields = ("models_link", cooling_mark, "checked_at", "check_result", "created_at", "updated_at")
     fieldsets = (
-        (None, {"fields": ("name", "kind", "base_url", "is_enabled", "models_link")}),
+        (None, {"fields": ("name", "kind", "base_url", "is_enabled", "models_link", cooling_mark)}),
         (_("Connection test"), {"fields": ("checked_at", "check_result")}),
         (
             _("Timeouts"),
@@ -123,9 +125,9 @@ class ProviderAdmin(SwitchableAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
-        """Add the numbers of models and of enabled credentials."""
+        """Add the numbers of models, of enabled credentials and of what is cooling."""
         queryset: QuerySet[Provider] = super().get_queryset(request)
-        return queryset.annotate(
+        return with_cooling_count(queryset).annotate(
             _model_count=Count("models", distinct=True), _credential_count=Count("credentials", distinct=True)
         )
 
