@@ -246,6 +246,8 @@ class _Call:
             await self._open()
             await self._relay()
         except (UpstreamError, InvalidRequest) as error:
+            if self._known.opened is not None and isinstance(error, UpstreamError):
+                self._known.opened.broke(error)
             await self._break(error)
         except RecursionError:
             # What was just within a decoder's limit is beyond an encoder's.

@@ -77,6 +77,12 @@ class Opened:
     credential_name: str
     body: bytes | None = None
     slot: Slot | None = None
+    cooldowns: Health | None = None  # hears of an answer that breaks off
+
+    def broke(self, error: UpstreamError) -> None:
+        """Note that the answer ended in `error` after it had begun: the client's next try should go elsewhere."""
+        if self.cooldowns is not None and _cools(error, is_own=self.credential_name == OWN_CREDENTIAL):
+            self.cooldowns.failed(self.target, self.credential_name, error)
 
     def free(self) -> None:
         """Let another call of the provider begin: this answer has ended. May be called twice."""
@@ -266,7 +272,7 @@ class _Search:
             self._end(attempt)
             if opened is None:
                 slot.release()
-        opened.slot = slot
+        opened.credential_name, opened.slot, opened.cooldowns = question.credential_name, slot, self.cooldowns
         if not self.call.streamed:
             opened.free()  # it was read to its end
         if opened.answer.is_empty and not self.call.is_passthrough and self.empty is None and not self._is_last(target):
@@ -288,8 +294,7 @@ class _Search:
         """Note a failure: what rests, what need not be asked any more, whether the search is over."""
         target, is_of_credential = question.target, error.kind in _CREDENTIAL_KINDS
         self.errors.append(error)
-        # What befalls one client's own credential says nothing about another's.
-        if self.cooldowns and not (question.is_own and is_of_credential) and not _is_success(error):
+        if self.cooldowns is not None and _cools(error, is_own=question.is_own):
             self.cooldowns.failed(target, question.credential_name, error, attempt)
         if not is_of_credential:
             self.asked.add(target.name)
@@ -321,6 +326,11 @@ def _go_on(errors: list[UpstreamError]) -> bool:
         return False
     invalid = sum(error.kind in (ErrorKind.INVALID_REQUEST, ErrorKind.UNSUPPORTED_FEATURE) for error in errors)
     return invalid < _MAX_INVALID_REQUESTS
+
+
+def _cools(error: UpstreamError, *, is_own: bool) -> bool:
+    # What befalls one client's own credential says nothing about another's.
+    return not (is_own and error.kind in _CREDENTIAL_KINDS) and not _is_success(error)
 
 
 def _is_success(error: UpstreamError) -> bool:
