@@ -24,6 +24,7 @@ from providers.translation.usage import Usage, from_anthropic, merge_anthropic
 _WATCHED = re.compile(rb'"(?:message_start|message_delta|message_stop|error)"')
 # From the first of these on, the answer is the client's and no other upstream can take over.
 _SAYS = re.compile(rb'"(?:content_block_start|content_block_delta|message_delta|message_stop)"')
+_CONTENT = b'"content_block_'
 # How long message_start is held back for an error right behind it, with which another target can still take over.
 GRACE_S = 0.25
 # What a delta weighs on the wire besides its text, for an estimate where no usage came.
@@ -125,6 +126,7 @@ class NativeStream(WholeEvents, _NativeAnswer):
         self._reading: asyncio.Task[bytes | None] | None = None  # a read that outlasted the grace
         self._has_started = False
         self._says = False
+        self._has_content = False
         self._has_output_usage = False
         self._delta_count = 0
         self._delta_bytes = 0
@@ -155,10 +157,11 @@ class NativeStream(WholeEvents, _NativeAnswer):
         if not is_event_stream(self._stream.headers):
             raise await self._without_stream(before)
         until: float | None = None
-        while not self._ended and not self._says:
+        while not self._ended and (not self._says or self.is_empty):
             if self._has_started:
                 until = until or asyncio.get_running_loop().time() + GRACE_S
                 if not await self._arrives(until):
+                    self.is_empty = False  # whoever takes its place needs it whole
                     break
             piece = await self._advance(None if self._has_started else before)
             if self._error is not None and not self._says:
@@ -222,7 +225,7 @@ class NativeStream(WholeEvents, _NativeAnswer):
             self._delta_count += max(deltas // 2, 1)  # once in `event:`, once in `data:`
             self._delta_bytes += len(block)
         if _WATCHED.search(block) is None:
-            self._says = self._says or _SAYS.search(block) is not None
+            self._says = self._has_content = self._says or _SAYS.search(block) is not None
             return block
         for begin, data, event in _events_in(block):
             if event is None:
@@ -240,6 +243,8 @@ class NativeStream(WholeEvents, _NativeAnswer):
                 self._has_output_usage = isinstance(usage, dict) and bool(usage.get("output_tokens"))
                 if isinstance(delta, dict):
                     self.stop_reason = _text_or_none(delta.get("stop_reason")) or self.stop_reason
+                self._has_content = self._has_content or block.find(_CONTENT, 0, begin) >= 0
+                self.is_empty = not self._has_content and self.stop_reason in (None, "end_turn")
             elif kind == "message_stop":
                 self._ended = self._says = True
                 self._tail = block[begin:]
@@ -249,6 +254,7 @@ class NativeStream(WholeEvents, _NativeAnswer):
                 self._error = self._error_in(event, data)
                 return block[:begin]
         self._says = self._says or _SAYS.search(block) is not None
+        self._has_content = self._has_content or _CONTENT in block
         return block
 
     def _end(self) -> bytes:
