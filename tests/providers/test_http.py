@@ -123,6 +123,7 @@ def test_fault_of_the_wire(answer: bytes, after: str, kind: K) -> None:
     assert found.kind == kind
     assert found.provider == "main"
     assert found.message
+    assert not found.never_connected  # somebody was there: the rest of the platform may be well
 
 
 def test_silence_before_the_headers_is_a_timeout() -> None:
@@ -139,6 +140,19 @@ def test_the_whole_call_is_bounded() -> None:
 def test_refused_connection_is_unreachable() -> None:
     found = fault(Server(b""), path="http://127.0.0.1:1/v1/chat/completions")
     assert (found.kind, found.message) == (K.UNREACHABLE, "the connection was refused")
+    assert (found.never_connected, found.cooldown_scope) == (True, "provider")
+
+
+def test_handshake_that_does_not_come_about_is_none() -> None:
+    async def scenario() -> None:
+        async with running(Server(b"", "hang")) as url:
+            target = replace(TARGET, timeouts=Timeouts(connect_s=0.1, first_event_s=2, idle_s=2, total_s=2))
+            await read_all(url.replace("http:", "https:"), target)
+
+    with pytest.raises(UpstreamError) as caught:
+        asyncio.run(scenario())
+    assert caught.value.never_connected
+    assert caught.value.kind in (K.TIMEOUT, K.UNREACHABLE)
 
 
 def test_name_that_leads_home_is_refused_by_the_guard(monkeypatch: pytest.MonkeyPatch) -> None:
