@@ -71,10 +71,9 @@ class RowTests(TestCase):
         one = Health()
         for model in "zxy":
             one.failed(replace(A, model_id=model), "one", BUSY)
-        with self.assertNumQueries(1) as captured:
+        with self.assertNumQueries(1):
             health_rows.write(one)
-        statement = captured[0]["sql"]
-        assert statement.index("'x'") < statement.index("'y'") < statement.index("'z'")
+        assert list(TargetHealth.objects.order_by("pk").values_list("model_name", flat=True)) == ["x", "y", "z"]
 
     def test_the_end_of_a_cooldown_and_its_reset_by_a_row_reach_the_others(self) -> None:
         one, two = Health(), Health()
