@@ -358,8 +358,8 @@ def current() -> Health:
     return _health
 
 
-def start_anew() -> Health:
-    """Forget everything, for tests; return what the process goes by from here on."""
+def start_anew(instead: Health | None = None) -> Health:
+    """Forget everything, or go by `instead`, for tests; return what the process goes by from here on."""
     global _health
-    _health = Health()
+    _health = instead or Health()
     return _health
