@@ -29,10 +29,12 @@ from providers.config_version import bump
 if TYPE_CHECKING:
     # Generic in the stubs, not at run time.
     _DjangoModelAdmin = admin.ModelAdmin[Any]
+    _DjangoStackedInline = admin.StackedInline[Any, Any]
     _DjangoTabularInline = admin.TabularInline[Any, Any]
     _DjangoPaginator = Paginator[Any]
 else:
     _DjangoModelAdmin = admin.ModelAdmin
+    _DjangoStackedInline = admin.StackedInline
     _DjangoTabularInline = admin.TabularInline
     _DjangoPaginator = Paginator
 
@@ -251,6 +253,17 @@ class LedgerAdmin(ModelAdmin):
 
 class TabularInline(_DjangoTabularInline):
     """The base of the tables of dependent rows on a page."""
+
+    extra = 0
+
+    def formfield_for_dbfield(
+        self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        return super().formfield_for_dbfield(db_field, request, **_form_field(db_field, kwargs))
+
+
+class StackedInline(_DjangoStackedInline):
+    """The base of dependent rows with more fields than a table has room for."""
 
     extra = 0
 

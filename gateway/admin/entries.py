@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from gateway.admin.ordering import OrderedFormSet, OrderedRows
 from gateway.admin_base import ModelAdmin, TabularInline
 from providers.models import Model
 
@@ -16,9 +17,10 @@ def with_provider(field: Any) -> Any:
     return field
 
 
-class ModelEntryInline(TabularInline):
+class ModelEntryInline(OrderedRows, TabularInline):
     """An ordered list of models."""
 
+    formset = OrderedFormSet
     extra = 1
     autocomplete_fields = ("model",)
     ordering = ("position", "pk")
