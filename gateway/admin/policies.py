@@ -4,24 +4,25 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import models
-from django.db.models import QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from gateway.admin.entries import EntryAdmin, ModelEntryInline, with_provider
-from gateway.admin_base import ModelAdmin, make_default
+from accounts.models import ApiKey, Team, User
+from gateway.admin.entries import EntryAdmin, with_provider
+from gateway.admin.policy_forms import ClassifierEntryInline, KindRuleInline, PolicyForm
+from gateway.admin_base import ModelAdmin, list_link, make_default
 from routing.models import (
     ClassifierEntry,
     KindRule,
     Policy,
 )
 
-
-class ClassifierEntryInline(ModelEntryInline):
-    """The classifier models of a policy, asked from the lowest position upwards."""
-
-    model = ClassifierEntry
-    fields = ("position", "model")
+_ASSIGNED: tuple[type[models.Model], ...] = (Team, User, ApiKey)
 
 
 @admin.register(ClassifierEntry)
@@ -39,20 +40,46 @@ class ClassifierEntryAdmin(EntryAdmin):
 class PolicyAdmin(ModelAdmin):
     """Policies."""
 
-    list_display = ("name", "mode", "route", "reference_model", "is_default", "capture")
+    form = PolicyForm
+    list_display = ("name", "mode", "answered_by", "assigned", "reference_model", "shadow", "is_default", "capture")
     list_filter = ("mode", "is_default", "capture", "route")
-    list_select_related = ("route", "reference_model__provider")
+    list_select_related = ("route", "reference_model__provider", "shadow")
     search_fields = ("name", "route__name")
     ordering = ("name",)
-    inlines = (ClassifierEntryInline,)
-    autocomplete_fields = ("route", "reference_model")
-    filter_horizontal = ("scenes",)
+    inlines = (ClassifierEntryInline, KindRuleInline)
+    autocomplete_fields = ("route", "reference_model", "cheap_route", "shadow")
     actions = ["set_default"]
-    readonly_fields = ("is_default",)
+    readonly_fields = ("is_default", "assigned")
+    # Which of these a mode uses is in templates/admin/routing/policy/change_form.html.
     fieldsets = (
-        (None, {"fields": ("name", "mode", "route", "is_default", "reference_model", "capture")}),
-        (_("By intent"), {"fields": ("scenes", "classifier_timeout_ms"), "classes": ("collapse",)}),
+        (None, {"fields": ("name", "mode")}),
+        (_("Targets"), {"fields": ("route",), "classes": ("for-listed",)}),
+        (
+            _("Scenes"),
+            {"fields": ("scenes", "stickiness", "session_idle_minutes"), "classes": ("for-smart",)},
+        ),
+        (
+            _("How sure the choice must be"),
+            {
+                "fields": ("min_confidence", "classifier_timeout_ms"),
+                "classes": ("for-smart",),
+                "description": _(
+                    "A scorer that runs inside the gateway compares the user's words with the scenes' descriptions and "
+                    "examples. Where its confidence is lower than needed, the classifier models below are asked; "
+                    "without any, the default scene answers."
+                ),
+            },
+        ),
+        (_("Cost"), {"fields": ("reference_model", "cheap_route")}),
+        (_("In use"), {"fields": (("is_default", "assigned"), "shadow", "continues_streams", "capture")}),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Policy]:
+        """Count along how many use each policy."""
+        policies: QuerySet[Policy] = super().get_queryset(request)
+        return policies.prefetch_related("scenes").annotate(
+            **{f"{model._meta.model_name}_count": _count_of(model) for model in _ASSIGNED}
+        )
 
     def formfield_for_foreignkey(
         self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
@@ -70,6 +97,42 @@ class PolicyAdmin(ModelAdmin):
     def set_default(self, request: HttpRequest, queryset: QuerySet[Policy]) -> None:
         """Make the one selected policy the default."""
         make_default(self, request, queryset)
+
+    @admin.display(description=_("answered by"))
+    def answered_by(self, policy: Policy) -> str:
+        """Return the route, or the scenes of a policy that chooses by intent."""
+        if policy.mode != Policy.Mode.SMART:
+            return str(policy.route or "-")
+        return ", ".join(scene.name for scene in policy.scenes.all()) or gettext("all scenes")
+
+    @admin.display(description=_("used by"))
+    def assigned(self, policy: Policy) -> SafeString | str:
+        """Return how many teams, users and keys have this policy of their own, with links to them."""
+        if policy.pk is None:
+            return "-"
+        links = []
+        for model in _ASSIGNED:
+            count = getattr(policy, f"{model._meta.model_name}_count", 0)
+            if count:
+                links.append((list_link(model, _counted(model, count), policy__id__exact=policy.pk),))
+        if policy.is_default:
+            links.append((gettext("everybody without one"),))
+        return format_html_join(", ", "{}", links) if links else format_html("{}", gettext("nobody"))
+
+
+def _count_of(model: type[models.Model]) -> Any:
+    rows = model._default_manager.filter(policy=OuterRef("pk")).order_by().values("policy")
+    return Coalesce(Subquery(rows.annotate(count=Count("pk")).values("count")), 0)
+
+
+def _counted(model: type[models.Model], count: int) -> str:
+    if model is Team:
+        text = ngettext("%(count)d team", "%(count)d teams", count)
+    elif model is User:
+        text = ngettext("%(count)d user", "%(count)d users", count)
+    else:
+        text = ngettext("%(count)d key", "%(count)d keys", count)
+    return text % {"count": count}
 
 
 @admin.register(KindRule)

@@ -30,6 +30,17 @@ from routing.models import (
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 SCRIPT = "<script>alert(1)</script>"
+# Of the form of a policy, what a browser sends without anybody's doing.
+POLICY_FIELDS = {
+    "stickiness": "turn",
+    "session_idle_minutes": "30",
+    "min_confidence": "0.6",
+    "classifier_timeout_ms": "1500",
+    "classifier_entries-TOTAL_FORMS": "0",
+    "classifier_entries-INITIAL_FORMS": "0",
+    "kind_rules-TOTAL_FORMS": "0",
+    "kind_rules-INITIAL_FORMS": "0",
+}
 
 
 def stage(body: str | None = None, **fields: Any) -> bytes:

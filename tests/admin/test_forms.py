@@ -9,7 +9,7 @@ from accounts.models import Quota, Team, User
 from providers.models import ConfigVersion, Model, Price, Provider
 from routing.models import ModelAlias, Policy, Route, RuntimeSettings, Scene
 from tests.admin.pages import AdminTestCase, list_url, row_url
-from tests.admin.rows import make_rows
+from tests.admin.rows import POLICY_FIELDS, make_rows
 
 
 class ModelPage(AdminTestCase):
@@ -224,9 +224,7 @@ class Forms(AdminTestCase):
         policy = {
             "mode": "direct",
             "route": str(Route.objects.get().pk),
-            "classifier_timeout_ms": "1500",
-            "classifier_entries-TOTAL_FORMS": "0",
-            "classifier_entries-INITIAL_FORMS": "0",
+            **POLICY_FIELDS,
         }
         self.assertEqual(self.errors(Policy, {**policy, "name": "first"}), "")
         self.assertEqual(self.errors(Policy, {**policy, "name": "second"}), "")

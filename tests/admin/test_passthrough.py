@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from providers.models import Model, Provider
 from routing.models import Policy, Route, RouteEntry
 from tests.admin.pages import AdminTestCase, row_url
+from tests.admin.rows import POLICY_FIELDS
 
 
 class PassthroughForms(AdminTestCase):
@@ -46,9 +47,7 @@ class PassthroughForms(AdminTestCase):
             "name": "through",
             "mode": "passthrough",
             "route": other.pk,
-            "classifier_timeout_ms": "1500",
-            "classifier_entries-TOTAL_FORMS": "0",
-            "classifier_entries-INITIAL_FORMS": "0",
+            **POLICY_FIELDS,
         }
         found = self.errors(self.client.post(row_url(self.policy), data))
         assert list(found) == ["route"]
