@@ -43,6 +43,11 @@ RESPONSES = FrontEnd("responses", "/responses", from_responses, responses_answer
 _FRONT_ENDS = (CHAT, RESPONSES, MESSAGES)
 
 
+def front_end_of(wire_format: str) -> FrontEnd:
+    """Return the front end whose calls are recorded with `wire_format`."""
+    return next((front_end for front_end in _FRONT_ENDS if front_end.wire_format == wire_format), MESSAGES)
+
+
 def wire_format_of(path: str, headers: Mapping[str, str]) -> str:
     """Return the format in which a client that asks for `path` expects an error, and the list of models.
 

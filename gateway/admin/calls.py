@@ -2,32 +2,34 @@
 
 import re
 import uuid
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey, Attempt, CallRecord, User
+from gateway.admin.call_examples import NEEDED, example_link, example_view
+from gateway.admin.call_filters import KindFilter, PolicyFilter, ProviderFilter, SceneFilter
+from gateway.admin.decisions import decision_html, kind_label
 from gateway.admin_base import (
     LedgerAdmin,
-    NameFilter,
     ReadOnlyInline,
     column,
     exact_time,
     grouped,
     list_link,
-    pretty_json,
     readable,
     row_link,
 )
 from gateway.models import Capture
-from providers.models import Provider
-from routing.models import Scene
+from routing.models import RequestKind
 
 _STATUS_COLOURS = {
     CallRecord.Status.RUNNING: "#447e9b",
@@ -36,22 +38,6 @@ _STATUS_COLOURS = {
     CallRecord.Status.CANCELLED: "#8a6d00",
     CallRecord.Status.LOST: "#ba2121",
 }
-
-
-class ProviderFilter(NameFilter):
-    """By the provider that answered."""
-
-    title = _("provider")
-    parameter_name = "provider_name"
-    source = Provider
-
-
-class SceneFilter(NameFilter):
-    """By the scene."""
-
-    title = _("scene")
-    parameter_name = "scene_name"
-    source = Scene
 
 
 class AttemptInline(ReadOnlyInline):
@@ -125,6 +111,7 @@ class CallRecordAdmin(LedgerAdmin):
         "user",
         "key_name",
         "requested_model",
+        "intent",
         "target",
         "outcome",
         "tokens",
@@ -135,12 +122,16 @@ class CallRecordAdmin(LedgerAdmin):
     list_display_links = ("started", "request")
     # Another column would sort the whole ledger.
     sortable_by = ("started",)
-    list_filter = ("started_at", "status", ProviderFilter, "user", "team", SceneFilter)
+    list_filter = ("started_at", "status", ProviderFilter, "user", "team", SceneFilter, KindFilter, PolicyFilter)
     list_select_related = ("user", "key")
     search_fields = ("session_id", "model_name", "user__username", "key__name")
     search_help_text = _("A request id, session id or model as it is written, or part of the name of a user or key.")
     ordering = ("-started_at",)
     inlines = (AttemptInline,)
+
+    class Media:
+        css = {"all": ("gateway/decision.css",)}
+
     fieldsets = (
         (
             None,
@@ -170,14 +161,14 @@ class CallRecordAdmin(LedgerAdmin):
             {
                 "fields": (
                     ("requested_model", "target"),
-                    ("kind", "scene_name"),
+                    ("kind_text", "scene_name"),
                     ("policy_name", "route_name"),
                     "upstream_request_id",
                     "dropped_text",
-                    "decision_text",
                 )
             },
         ),
+        (_("Decision"), {"fields": ("decision_text", "example_link")}),
         (
             _("Usage"),
             {
@@ -204,6 +195,21 @@ class CallRecordAdmin(LedgerAdmin):
             },
         ),
     )
+
+    def get_urls(self) -> list[Any]:
+        """Add the page that puts a call's words among the examples of a scene."""
+        view = self.admin_site.admin_view(partial(example_view, self.admin_site))
+        return [path("<uuid:call_id>/example/", view, name="accounts_callrecord_example"), *super().get_urls()]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Leave out the link to a page that would refuse."""
+        if request.user.has_perms(NEEDED):
+            return self.fieldsets
+        shown: tuple[Any, ...] = ("decision_text",)
+        return [
+            (title, {**options, "fields": shown} if "example_link" in options["fields"] else options)
+            for title, options in self.fieldsets
+        ]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -282,7 +288,22 @@ class CallRecordAdmin(LedgerAdmin):
     @admin.display(description=_("decision"))
     def decision_text(self, call: CallRecord) -> SafeString:
         """Return why the call went where it went."""
-        return pretty_json(call.decision)
+        return decision_html(call.decision)
+
+    @admin.display(description=_("learning"))
+    def example_link(self, call: CallRecord) -> SafeString:
+        """Return a link to the page that makes the call an example of a scene."""
+        return example_link(call)
+
+    @admin.display(description=_("kind"))
+    def kind_text(self, call: CallRecord) -> str:
+        """Return what the request was for."""
+        return kind_label(call.kind)
+
+    @admin.display(description=_("scene"))
+    def intent(self, call: CallRecord) -> str:
+        """Return the scene; of a call without one what it was for, unless it was the user's own request."""
+        return call.scene_name or ("-" if call.kind == RequestKind.MAIN else kind_label(call.kind))
 
     @admin.display(description=_("fields not forwarded"))
     def dropped_text(self, call: CallRecord) -> str:

@@ -37,7 +37,7 @@ class Page(CallTestCase):
         main = make_call(self.key)
         inner = make_call(self.key, kind="safety", decision={"for": main.request_id})
         response = self.client.get(reverse(PAGE, args=(inner.pk,)))
-        self.assertContains(response, '<div class="readonly">safety</div>', html=True)
+        self.assertContains(response, '<div class="readonly">safety check</div>', html=True)
         self.assertContains(response, main.request_id)
 
     def test_it_shows_target_attempts_decision_and_cost(self) -> None:

@@ -94,7 +94,12 @@ class Examples(SceneTestCase):
 
 class Rules(SceneTestCase):
     def rule(self, **fields: str) -> HttpResponse:
-        data = {"rules-TOTAL_FORMS": "1", "rules-INITIAL_FORMS": "0", "rules-0-is_enabled": "on", "rules-0-position": "0"}
+        data = {
+            "rules-TOTAL_FORMS": "1",
+            "rules-INITIAL_FORMS": "0",
+            "rules-0-is_enabled": "on",
+            "rules-0-position": "0",
+        }
         return self.save(self.code, **data, **ANY, **{f"rules-0-{name}": value for name, value in fields.items()})
 
     def test_a_rule_has_lines_and_ticks(self) -> None:

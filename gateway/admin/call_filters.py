@@ -1,0 +1,54 @@
+"""What calls and their attempts are filtered by."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from gateway.admin.decisions import INNER_KINDS, kind_label
+from gateway.admin_base import NameFilter
+from providers.models import Provider
+from routing.models import Policy, RequestKind, Scene
+
+
+class ProviderFilter(NameFilter):
+    """By the provider that answered."""
+
+    title = _("provider")
+    parameter_name = "provider_name"
+    source = Provider
+
+
+class SceneFilter(NameFilter):
+    """By the scene."""
+
+    title = _("scene")
+    parameter_name = "scene_name"
+    source = Scene
+
+
+class PolicyFilter(NameFilter):
+    """By the policy that was in force."""
+
+    title = _("policy")
+    parameter_name = "policy_name"
+    source = Policy
+
+
+class KindFilter(admin.SimpleListFilter):
+    """By what the requests are for."""
+
+    title = _("kind")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the kinds of clients' calls, and those of the gateway's own."""
+        kinds = [kind for kind in RequestKind.values if kind != RequestKind.COUNT]
+        return [(kind, kind_label(kind)) for kind in (*kinds, *INNER_KINDS)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the calls of the chosen kind."""
+        value = self.value()
+        return queryset.filter(kind=value) if value else queryset
