@@ -7,7 +7,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import UsageDaily, Worker
 from accounts.reaper import SILENCE
-from gateway.admin.calls import ProviderFilter, SceneFilter, amount
+from gateway.admin.call_filters import ProviderFilter, SceneFilter
+from gateway.admin.calls import amount
 from gateway.admin_base import LedgerAdmin, column, exact_time
 
 

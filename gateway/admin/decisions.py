@@ -192,7 +192,7 @@ def _scores(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         for name, percent in found
         if percent is not None
     ]
-    return sorted(rows, key=lambda row: -float(row["percent"]))  # type: ignore[arg-type]
+    return sorted(rows, key=lambda row: -float(row["percent"]))
 
 
 def _candidates(record: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -224,7 +224,7 @@ def _shadow(shadow: Any) -> list[tuple[str, str]]:
         (gettext("decided by"), str(_BY.get(by, by))),
         (gettext("rule"), _text(shadow.get("rule"))),
         (gettext("target"), _text(shadow.get("target"))),
-        (gettext("estimated cost"), _text(shadow.get("estimate"))),
+        (gettext("estimated cost"), _text(shadow.get("estimated"))),
         (gettext("error"), _text(shadow.get("error"))),
     ]
     return [(label, text) for label, text in found if text]

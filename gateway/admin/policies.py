@@ -1,5 +1,6 @@
 """Policies: how the calls of somebody find their targets."""
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -7,6 +8,7 @@ from django.db import models
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.urls import path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -15,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import ApiKey, Team, User
 from gateway.admin.entries import EntryAdmin, with_provider
 from gateway.admin.policy_forms import ClassifierEntryInline, KindRuleInline, PolicyForm
+from gateway.admin.trial_page import trial_view
 from gateway.admin_base import ModelAdmin, list_link, make_default
 from routing.models import (
     ClassifierEntry,
@@ -81,6 +84,11 @@ class PolicyAdmin(ModelAdmin):
             **{f"{model._meta.model_name}_count": _count_of(model) for model in _ASSIGNED}
         )
 
+    def get_urls(self) -> list[Any]:
+        """Add the page that tries a prompt."""
+        view = self.admin_site.admin_view(partial(trial_view, self.admin_site))
+        return [path("try/", view, name="routing_trial"), *super().get_urls()]
+
     def formfield_for_foreignkey(
         self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
     ) -> Any:
@@ -110,7 +118,7 @@ class PolicyAdmin(ModelAdmin):
         """Return how many teams, users and keys have this policy of their own, with links to them."""
         if policy.pk is None:
             return "-"
-        links = []
+        links: list[tuple[SafeString | str]] = []
         for model in _ASSIGNED:
             count = getattr(policy, f"{model._meta.model_name}_count", 0)
             if count:

@@ -26,6 +26,10 @@ else:
     _InlineFormSet = forms.BaseInlineFormSet
 
 
+# Where a policy carries the scenes of its form until they are saved.
+_SCENES_OF_FORM = "_scenes_of_form"
+
+
 class ScenesField(_SceneChoiceField):
     """Ticks for the scenes in their order, each with its description."""
 
@@ -84,7 +88,7 @@ class PolicyForm(_PolicyModelForm):
         if "scenes" in cleaned:
             scenes = list(cleaned["scenes"])
             # The rules for kinds, checked after this form, may lead to these scenes only.
-            self.instance.scenes_of_form = scenes
+            setattr(self.instance, _SCENES_OF_FORM, scenes)
             for fault in faults_of_policy(cleaned.get("mode", ""), scenes=scenes).get("scenes", ()):
                 # The model says the same when there is no default scene at all.
                 if fault.code != "no_default_scene":
@@ -97,7 +101,7 @@ class PolicyForm(_PolicyModelForm):
 
 def _scenes_of(policy: Policy) -> list[Scene]:
     """Return the policy's scenes as its form has them, saved or not."""
-    chosen: list[Scene] | None = getattr(policy, "scenes_of_form", None)
+    chosen: list[Scene] | None = getattr(policy, _SCENES_OF_FORM, None)
     if chosen is not None:
         return chosen
     return list(policy.scenes.all()) if policy.pk else []
@@ -122,7 +126,7 @@ class KindRuleFormSet(_InlineFormSet):
         rules = {
             form.instance.kind: form
             for form in self.forms
-            if form.is_valid() and not self._should_delete_form(form) and form.has_changed() | bool(form.instance.pk)
+            if form.is_valid() and not form.cleaned_data.get("DELETE") and (form.has_changed() or form.instance.pk)
         }
         faults = faults_of_policy(
             policy.mode, scenes=_scenes_of(policy), kind_rules=[form.instance for form in rules.values()]

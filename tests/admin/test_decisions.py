@@ -29,7 +29,7 @@ RECORD: dict[str, Any] = {
     "estimates": {"main/coder": "0.02332 USD"},
     "saving": "0.05264 USD",
     "downgraded_by": "100 USD per month of ann",
-    "shadow": {"policy": "all-big", "by": "policy", "target": "main/big"},
+    "shadow": {"policy": "all-big", "by": "policy", "target": "main/big", "estimated": "0.0761 USD"},
     "notes": ["something else"],
 }
 
@@ -54,6 +54,7 @@ def test_every_part_is_in_words() -> None:
         "disabled",
         "Estimated saving against the reference model: 0.05264 USD.",
         "all-big",
+        "0.0761 USD",
         "something else",
     ):
         assert part in html, part
