@@ -65,7 +65,7 @@ def _compared(trial: Trial, policy: PolicySnapshot | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if policy is not None and trial.scores:
         percent = round(100 * policy.min_confidence, 1)
-        found |= {"threshold": percent, "threshold_width": f"{percent:.1f}"}
+        found |= {"threshold": f"{percent} %", "threshold_width": f"{percent:.1f}"}
     if policy is not None and policy.reference is not None and trial.decision is not None:
         cost = estimate.cost_of_call(policy.reference, trial.facts)
         found["reference"] = {"name": policy.reference.name, "cost": estimate.written(cost) if cost else ""}

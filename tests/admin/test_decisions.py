@@ -35,7 +35,7 @@ RECORD: dict[str, Any] = {
 
 
 def test_every_part_is_in_words() -> None:
-    html = decision_html(RECORD, threshold=60.0, threshold_width="60.0")
+    html = decision_html(RECORD, threshold="60.0 %", threshold_width="60.0")
     for part in (
         "request of the user",
         "the local scorer",
