@@ -36,20 +36,22 @@ class OrderedRows(_Page):
 
 
 class OrderedFormSet(_InlineFormSet):
-    """Puts added rows at the end, unless a position was given."""
+    """Puts added rows at the end, unless a position is given."""
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        """Let the position of a row that is added be empty."""
+        super().add_fields(form, index)
+        if not form.instance.pk and "position" in form.fields:
+            form.initial["position"] = None
+            form.fields["position"].required = False
 
     def save_new(self, form: Any, commit: bool = True) -> Any:
         """Save the row of `form`, which is new."""
-        if "position" not in form.changed_data:
+        if form.instance.position is None:
             form.instance.position = self._end()
         return super().save_new(form, commit)
 
     def _end(self) -> int:
-        saved = set(self.deleted_forms)
-        known = [form.instance for form in self.initial_forms if form not in saved] + self.new_objects
-        typed = [
-            form.cleaned_data["position"]
-            for form in self.extra_forms
-            if "position" in form.changed_data and form.cleaned_data.get("position") is not None
-        ]
-        return max([row.position for row in known] + typed, default=-1) + 1
+        added = [form for form in self.extra_forms if form.has_changed()]
+        rows = [form.instance for form in [*self.initial_forms, *added]]
+        return max((row.position for row in rows if row.position is not None), default=-1) + 1

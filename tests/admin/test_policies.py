@@ -39,9 +39,9 @@ class PolicyForms(AdminTestCase):
             cheap_route=self.route.pk,
             **{
                 "classifier_entries-TOTAL_FORMS": "2",
-                "classifier_entries-0-position": "0",
+                "classifier_entries-0-position": "",
                 "classifier_entries-0-model": self.models[1].pk,
-                "classifier_entries-1-position": "0",
+                "classifier_entries-1-position": "",
                 "classifier_entries-1-model": self.models[0].pk,
                 "kind_rules-TOTAL_FORMS": "1",
                 "kind_rules-0-kind": "title",

@@ -144,7 +144,7 @@ class Rules(SceneTestCase):
         SceneRule.objects.create(scene=self.code, keywords=["first"], position=4)
         first = SceneRule.objects.get()
         data: dict[str, str] = {"rules-TOTAL_FORMS": "3", "rules-INITIAL_FORMS": "1", "rules-0-id": str(first.pk)}
-        for number, (word, position) in enumerate((("first", "4"), ("last", "0"), ("zero", "2"))):
+        for number, (word, position) in enumerate((("first", "4"), ("last", ""), ("zero", "2"))):
             data |= {f"rules-{number}-{name}": "unknown" for name in ("plan_mode", "has_image", "has_pdf", "has_tools")}
             data |= {f"rules-{number}-keywords": word, f"rules-{number}-position": position}
         assert self.save(self.code, **data).status_code == 302

@@ -125,7 +125,9 @@ class Browser:
         for name, value in fields.items():
             element = self.find(f"[name='{name}']")
             self._unfold(element)
-            if isinstance(value, bool):
+            if element.get_attribute("type") == "radio":
+                self.find(f"[name='{name}'][value='{value}']").click()
+            elif isinstance(value, bool):
                 if element.is_selected() is not value:
                     element.click()
             elif element.tag_name == "select" and "admin-autocomplete" in (element.get_attribute("class") or ""):
