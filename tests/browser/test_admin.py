@@ -185,7 +185,7 @@ def test_every_page_fits_in_both_languages_on_desk_and_phone(upstream: ScriptedU
         browser.open("/admin/providers/provider/")
         lists = [str(link.get_dom_attribute("href")) for link in browser.find_all(LIST_LINKS)]
         assert len(lists) > 15
-        forms = ["/admin/password_change/", "/admin/accounts/user/add/"]
+        forms = ["/admin/password_change/", "/admin/accounts/user/add/", "/admin/routing/policy/try/"]
         forms += [f"{path}add/" for path in lists if "runtimesettings" not in path and browser.has_link(f"{path}add/")]
         for path in lists:
             browser.open(path)
