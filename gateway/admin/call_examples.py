@@ -158,6 +158,8 @@ def _add(request: HttpRequest, scene: Scene, text: str, call: CallRecord) -> Sce
     with transaction.atomic():
         # Another administrator may be adding to it.
         locked = Scene.objects.select_for_update().get(pk=scene.pk)
+        if text in locked.examples:
+            return locked  # the button was pressed twice
         locked.examples = [*locked.examples, text]
         locked.save(update_fields=["examples"])
         LogEntry.objects.log_actions(

@@ -119,6 +119,18 @@ class ClassifierEntryInline(ModelEntryInline):
 class KindRuleFormSet(_InlineFormSet):
     """The rules for kinds of a policy, checked against its scenes."""
 
+    _choices: dict[str, list[tuple[Any, str]]]
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        """Let all rows offer the same choices, read once."""
+        super().add_fields(form, index)
+        known = self.__dict__.setdefault("_choices", {})
+        for name in ("scene", "route"):
+            if name in form.fields:
+                if name not in known:
+                    known[name] = [(str(value), label) for value, label in form.fields[name].choices]
+                form.fields[name].choices = known[name]
+
     def clean(self) -> None:
         """Raise `ValidationError` for a rule that leads to a scene of other policies."""
         super().clean()

@@ -12,18 +12,37 @@ from django.utils.translation import gettext_lazy as _
 
 from gateway.admin.entries import EntryAdmin, ModelEntryInline, with_provider
 from gateway.admin.families_page import families_view
+from gateway.admin.ordering import OrderedFormSet
 from gateway.admin_base import ModelAdmin, column
 from routing.models import (
     ModelAlias,
     Route,
     RouteEntry,
 )
+from routing.policy_rules import fault_of_emptying
+
+
+class RouteEntryFormSet(OrderedFormSet):
+    """The targets of a route, which must keep one where a policy by intent uses it."""
+
+    def clean(self) -> None:
+        """Raise `ValidationError` when the last target goes that something needs."""
+        super().clean()
+        route: Route = self.instance
+        if route.pk is None or any(self.errors):
+            return
+        stays = [form for form in self.forms if form.instance.pk or form.has_changed()]
+        if self.initial_form_count() and all(form.cleaned_data.get("DELETE") for form in stays):
+            fault = fault_of_emptying(route.pk)
+            if fault is not None:
+                raise fault
 
 
 class RouteEntryInline(ModelEntryInline):
     """The targets of a route, asked from the lowest position upwards."""
 
     model = RouteEntry
+    formset = RouteEntryFormSet
     fields = ("position", "model", "weight")
 
 

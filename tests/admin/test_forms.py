@@ -152,6 +152,36 @@ class Routing(AdminTestCase):
         self.assertEqual([(entry.model, entry.weight) for entry in route.entries.all()], [(second, 3), (first, 1)])
         self.assertContains(self.client.get(list_url(Route)), f"{second} → {first}")
 
+    def test_a_route_in_use_by_intent_keeps_a_target(self) -> None:
+        make_rows(2)
+        route = Route.objects.first()
+        assert route is not None
+        entry, scene = route.entries.get(), Scene.objects.get(route=route)
+        data = {
+            "name": route.name,
+            "order": "priority",
+            "entries-TOTAL_FORMS": "2",
+            "entries-INITIAL_FORMS": "1",
+            "entries-0-id": entry.pk,
+            "entries-0-position": "0",
+            "entries-0-model": entry.model_id,
+            "entries-0-weight": "1",
+            "entries-0-DELETE": "on",
+            "entries-1-position": "",
+            "entries-1-model": "",
+            "entries-1-weight": "1",
+        }
+        Policy.objects.filter(scenes=scene).update(mode="smart")
+        self.assertContains(self.client.post(row_url(route), data), f"The scene {scene.name} of the policy")
+        other = Model.objects.exclude(pk=entry.model_id).first()
+        assert other is not None
+        self.assertEqual(self.client.post(row_url(route), {**data, "entries-1-model": other.pk}).status_code, 302)
+        self.assertEqual([each.model for each in route.entries.all()], [other])
+        Policy.objects.filter(mode="smart").update(mode="direct")
+        last = {**data, "entries-0-id": route.entries.get().pk, "entries-0-model": other.pk}
+        self.assertEqual(self.client.post(row_url(route), last).status_code, 302)
+        self.assertFalse(route.entries.exists())
+
     def test_the_default_moves_to_the_selected_row(self) -> None:
         make_rows(3)
         version = ConfigVersion.objects.get().number

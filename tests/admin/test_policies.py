@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from django.db import connection
 from django.http import HttpResponse
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import Team, User
@@ -114,6 +116,23 @@ class PolicyForms(AdminTestCase):
         text = page.content.decode()
         assert text.count("for-smart") == 4, text.count("for-smart")
         self.assertContains(page, "What this scene is for.")
+
+    def test_its_page_does_not_query_per_rule(self) -> None:
+        policy = Policy.objects.create(name="smart", mode="smart")
+
+        def queries() -> int:
+            with CaptureQueriesContext(connection) as context:
+                page = self.client.get(row_url(policy))
+            self.assertContains(page, '<option value="probe"')
+            return len(context)
+
+        few = queries()
+        for kind in ("main", "title", "probe", "compaction", "web_search"):
+            KindRule.objects.create(policy=policy, kind=kind, action="route", route=self.route)
+        self.assertContains(
+            self.client.get(row_url(policy)), f'<option value="{self.route.pk}" selected>everyday</option>', 5
+        )
+        assert queries() <= few + 1
 
     def test_it_says_who_uses_a_policy(self) -> None:
         policy = Policy.objects.create(name="own", mode="direct", route=self.route)
