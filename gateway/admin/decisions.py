@@ -43,6 +43,8 @@ _OUTCOMES = {
     "failed": _("asked, and failed"),
     "invalid": _("asked, and the answer was none of the scenes"),
     "open": _("not asked, because it has failed repeatedly"),
+    "refused": _("not asked, because of a quota of the caller or of the database"),
+    "empty": _("not asked, because the words are nothing but orders to the router"),
     "none": _("there is none"),
 }
 _REASONS = {
@@ -150,7 +152,7 @@ def _rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         (gettext("decided by"), str(_BY.get(by, by)) or _text(record.get("reason"))),
         (gettext("rule"), rule),
         # A rule's text is its detail too.
-        (gettext("because"), "" if detail == rule else str(_DETAILS.get(detail, detail))),
+        (gettext("because"), "" if detail == rule else str(_DETAILS.get(detail, kind_label(detail)))),
         (gettext("classifier"), str(_OUTCOMES.get(_text(record.get("classifier")), _text(record.get("classifier"))))),
         (gettext("quota used up"), _text(record.get("downgraded_by"))),
         (gettext("order"), str(Route.Order(order).label) if order in Route.Order.values else order),

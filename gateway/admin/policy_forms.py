@@ -76,6 +76,13 @@ class PolicyForm(_PolicyModelForm):
             "continues_streams",
             "shadow",
         ]
+        help_texts = {
+            "mode": _("Changes are in force with the next call of every worker."),
+            "route": _("Its targets answer, in the order that the route has."),
+            "classifier_timeout_ms": _(
+                "A call waits no longer for all of them together; then the default scene answers."
+            ),
+        }
         widgets = {
             "mode": forms.RadioSelect,
             "stickiness": forms.RadioSelect,

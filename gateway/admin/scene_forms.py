@@ -48,6 +48,9 @@ class SceneForm(_SceneModelForm):
     class Meta:
         model = Scene
         fields = ["name", "description", "examples", "route", "position", "is_enabled"]
+        help_texts = {
+            "description": _("What belongs to the scene. The scorer learns from it, and classifier models read it."),
+        }
         widgets = {"description": forms.Textarea(attrs={"rows": 3, "cols": 60, "maxlength": 500})}
 
     def clean_is_enabled(self) -> bool:

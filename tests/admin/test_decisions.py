@@ -1,11 +1,12 @@
 """The decision on a call's page: every part of it in words, old records and hostile text included."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from django.utils import translation
 
 from gateway.admin.decisions import decision_html, kind_label, reason_text
+from routing.intent.classifier import Outcome
 from routing.models import Policy, RequestKind, Scene
 from routing.select import NO_CREDENTIAL, NOT_ALLOWED
 from tests.admin.pages import AdminTestCase, list_url, row_url
@@ -77,6 +78,16 @@ def test_every_part_is_in_words() -> None:
 )
 def test_other_records_are_shown_too(record: Any) -> None:
     assert decision_html(record)
+
+
+def test_how_a_scene_was_found_is_said() -> None:
+    html = decision_html({"kind": "compaction", "by": "session", "scene": "Code", "detail": "compaction"})
+    assert html.count("compaction") == 2
+    html = decision_html({"kind": "title", "by": "kind", "rule": "cheapest", "order": "cheapest"})
+    assert "cheapest capable target" in html
+    for outcome in get_args(Outcome):
+        html = decision_html({"by": "default", "classifier": outcome})
+        assert f"<dd>{outcome}</dd>" not in html, "each outcome is in words"
 
 
 def test_nothing_is_a_dash() -> None:
