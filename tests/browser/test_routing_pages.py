@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -10,7 +11,9 @@ from selenium.webdriver.common.keys import Keys
 from tests.browser.browser import DESKTOP, IS_INSTALLED, PHONE, Browser
 from tests.browser.test_admin import ADMIN, PASSWORD, log_in
 from tests.conftest import require
-from tests.fakes.gateway_process import GatewayProcess, configuration
+from tests.fakes.answers import text
+from tests.fakes.gateway_process import KEY, GatewayProcess, configuration, wait_until
+from tests.fakes.upstream import ScriptedUpstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.server]
 
@@ -25,16 +28,20 @@ def _chromium() -> None:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with ScriptedUpstream() as upstream:
+        upstream.script("big", *[text("Done. 好了。", usage=(1234, 56))] * 5)
+        yield from _gateway(upstream.base_url, str(tmp_path_factory.mktemp("static")))
+
+
+def _gateway(upstream_url: str, static_root: str) -> Iterator[GatewayProcess]:
     config: dict[str, Any] = configuration(
-        "http://127.0.0.1:9", models=("big", "small"), routes={"daily": ["big", "small"], "best": ["big"]}
+        upstream_url, models=("big", "small"), routes={"daily": ["big", "small"], "best": ["big"]}, capture="full"
     )
-    text = "What this scene is for."
     config["scenes"] = [
-        {"name": name, "description": text, "route": "daily", "default": name == "Chat"} for name in NAMES
+        {"name": name, "description": "What it is for.", "route": "daily", "default": name == "Chat"} for name in NAMES
     ]
     config["policies"] = [{"name": "smart", "default": True, "mode": "smart"}]
-    env = {"STATIC_ROOT": str(tmp_path_factory.mktemp("static")), **ADMIN}
-    with GatewayProcess(config, by_script=True, env=env) as gateway:
+    with GatewayProcess(config, by_script=True, env={"STATIC_ROOT": static_root, **ADMIN}) as gateway:
         yield gateway
 
 
@@ -141,3 +148,31 @@ def test_a_prompt_is_tried_on_desk_and_phone(browser: Browser) -> None:
     for path in (f"{SCENES}offered/defaults/", f"{SCENES}offered/templates/", SCENES):
         browser.open(path)
         assert browser.overflow() == [], path
+
+
+def test_the_decision_of_a_call_is_read_and_the_call_learnt_from(gateway: GatewayProcess, browser: Browser) -> None:
+    words = "请重构这个函数，token=abc-123-def-456"
+    content = [
+        {"type": "text", "text": "<system-reminder>Not the user's words.</system-reminder>"},
+        {"type": "text", "text": words},
+    ]
+    call = {"model": "claude-x", "max_tokens": 50, "messages": [{"role": "user", "content": content}]}
+    url = f"{gateway.claude_code_url}/v1/messages"
+    assert httpx.post(url, json=call, headers={"x-api-key": KEY}, timeout=20).status_code == 200
+    wait_until(lambda: gateway.query("SELECT 1 FROM gateway_capture"))
+    browser.open("/admin/accounts/callrecord/?scene_name=Chat&kind=main&policy_name=smart")
+    assert "Chat" in browser.find("#result_list tbody tr").text
+    browser.submit("#result_list tbody th a")
+    decision = browser.find(".decision").text
+    for part in ("request of the user", "the default scene answers", "up/big", "up/small", "USD", "tokens of prompt"):
+        assert part in decision, part
+    assert browser.overflow() == []
+    browser.follow("Add to the examples of a scene")
+    assert browser.find("[name=text]").get_attribute("value") == words.replace("abc-123-def-456", "***")
+    scene = browser.find(f"[name=scene] option:nth-child({2 + NAMES.index('重构')})").get_attribute("value")
+    assert scene is not None
+    browser.fill(scene=scene, text="请重构这个函数")
+    browser.submit("#content .submit-row [type=submit]")
+    assert "Added to the examples of 重构; there are 1." in browser.find(".messagelist .success").text
+    browser.follow("重构")
+    assert browser.find("[name=examples]").get_attribute("value") == "请重构这个函数"
