@@ -2,7 +2,6 @@
 
 import re
 import uuid
-import zlib
 from typing import Any
 
 from django import forms
@@ -22,11 +21,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import CallRecord
 from gateway.admin.line_fields import MAX_PROMPT_CHARACTERS, MAX_PROMPTS
 from gateway.admin_base import row_link
-from gateway.capture import read_stage
-from gateway.front_ends import front_end_of
+from gateway.kept import NotKept, kept_request
 from gateway.models import Capture
-from providers import wire_json
-from providers.translation.validation import InvalidRequest
 from routing.intent.words import own_words
 from routing.models import Scene
 
@@ -50,6 +46,14 @@ _NAMED_SECRETS = re.compile(
 _LOGIN_IN_URL = re.compile(r"(://[^/\s:@]+:)[^/\s@]+(@)")
 
 
+_WHY = {
+    "damaged": _("What was kept of this call cannot be read."),
+    "no body": _("Of this call no text was kept. Only calls whose capture is “everything” can be learnt."),
+    "cut": _("The kept request is cut, so its end is unknown. Raise the size limit of captures."),
+    "not a request": _("The kept request is not one that can be read."),
+}
+
+
 class NoWords(Exception):
     """The words of a call are not to be had; says why, in the reader's language."""
 
@@ -66,20 +70,10 @@ def words_of(call: CallRecord) -> str:
     if capture is None:
         raise NoWords(gettext("Nothing was kept of this call. Only calls whose capture is “everything” can be learnt."))
     try:
-        stage: dict[str, Any] = read_stage(bytes(capture.client_request)) if capture.client_request else {}
-    except (ValueError, TypeError, zlib.error):
-        raise NoWords(gettext("What was kept of this call cannot be read.")) from None
-    body = stage.get("body")
-    if not isinstance(body, str):
-        raise NoWords(gettext("Of this call no text was kept. Only calls whose capture is “everything” can be learnt."))
-    if stage.get("truncated"):
-        raise NoWords(gettext("The kept request is cut, so its end is unknown. Raise the size limit of captures."))
-    try:
-        document = wire_json.decode(body.encode("utf-8", "replace"))
-        messages_ = front_end_of(call.wire_format).read(document).body["messages"]
-    except (ValueError, InvalidRequest):
-        raise NoWords(gettext("The kept request is not one that can be read.")) from None
-    words = redacted(own_words(messages_).text).strip()
+        request = kept_request(capture.client_request, call.wire_format)
+    except NotKept as error:
+        raise NoWords(str(_WHY[error.why])) from None
+    words = redacted(own_words(request.body["messages"]).text).strip()
     if not words:
         raise NoWords(gettext("The request holds no words of the user: it goes on with what was said before."))
     return words[:MAX_PROMPT_CHARACTERS]
