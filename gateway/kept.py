@@ -29,7 +29,7 @@ class KeptRequest:
 def kept_request(client_request: bytes, wire_format: str) -> KeptRequest:
     """Return what the stage `client_request` of a capture holds. Raises `NotKept`."""
     try:
-        stage: dict[str, Any] = read_stage(bytes(client_request)) if client_request else {}
+        stage: dict[str, Any] = read_stage(client_request) if client_request else {}
     except (ValueError, TypeError, zlib.error):
         raise NotKept("damaged") from None
     body = stage.get("body")

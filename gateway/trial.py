@@ -18,6 +18,9 @@ from routing.record import record_of
 from routing.select import Decision, ModelNotAllowed, PromptTooLong, select
 from routing.snapshot import PolicySnapshot, Snapshot
 
+# How a scene is found that the user's words might have changed.
+_BY_WORDS_OR_NOTHING = frozenset({"default", "session"})
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -66,11 +69,13 @@ def decide(
     health: Health | None = None,
     seed: str = "",
     classified: str = "",
+    recorded: str = "",
 ) -> Trial:
     """Return what a call with these `facts` would become under `policy`.
 
     `local_now` is in the business time zone. Where a small model would be asked it is taken to say `classified`, the
-    name of a scene; "" for no usable answer, which leads to the default scene. The rest is as in `select`.
+    name of a scene; "" for no usable answer, which leads to the default scene. `recorded` is the scene of a request
+    whose words nobody kept: it stands for what they would have led to. The rest is as in `select`.
     """
     meaning: Meaning | None = None
     scores: Mapping[str, float] = {}
@@ -85,6 +90,9 @@ def decide(
                 scores = policy.scorer.scores(facts.text) if policy.scorer is not None else {}
                 scene = usable_scene(policy, classified)
                 choice = SceneChoice(scene, "classifier") if scene else SceneChoice(default_scene(policy), "default")
+            if recorded and choice.by in _BY_WORDS_OR_NOTHING and not (facts.in_tool_loop or facts.is_approval):
+                kept = usable_scene(policy, recorded)
+                choice = SceneChoice(kept, "recorded") if kept else choice
             scores = choice.scores or scores
             meaning = of_scene(facts, choice)
         decision = select(

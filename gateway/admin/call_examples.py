@@ -70,7 +70,7 @@ def words_of(call: CallRecord) -> str:
     if capture is None:
         raise NoWords(gettext("Nothing was kept of this call. Only calls whose capture is “everything” can be learnt."))
     try:
-        request = kept_request(capture.client_request, call.wire_format)
+        request = kept_request(bytes(capture.client_request), call.wire_format)
     except NotKept as error:
         raise NoWords(str(_WHY[error.why])) from None
     words = redacted(own_words(request.body["messages"]).text).strip()

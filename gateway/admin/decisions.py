@@ -29,6 +29,7 @@ _BY = {
     "approval": _("the session, as the words only agree"),
     "scorer": _("the local scorer"),
     "classifier": _("a classifier model"),
+    "recorded": _("the scene of the record, as the words were not kept"),
     "default": _("nothing: the default scene answers"),
 }
 _DETAILS = {
@@ -86,6 +87,11 @@ def kind_label(kind: str) -> str:
     if kind in RequestKind.values:
         return str(RequestKind(kind).label)
     return str(INNER_KINDS.get(kind, kind))
+
+
+def by_label(by: str) -> str:
+    """Return what decided, in words."""
+    return str(_BY.get(by, by))
 
 
 def reason_text(reason: str) -> str:
@@ -149,7 +155,7 @@ def _rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [
         (gettext("kind"), kind_label(_text(record.get("kind")))),
         (gettext("scene"), _text(record.get("scene"))),
-        (gettext("decided by"), str(_BY.get(by, by)) or _text(record.get("reason"))),
+        (gettext("decided by"), by_label(by) or _text(record.get("reason"))),
         (gettext("rule"), rule),
         # A rule's text is its detail too.
         (gettext("because"), "" if detail == rule else str(_DETAILS.get(detail, kind_label(detail)))),
@@ -223,7 +229,7 @@ def _shadow(shadow: Any) -> list[tuple[str, str]]:
     found = [
         (gettext("policy"), _text(shadow.get("policy"))),
         (gettext("scene"), _text(shadow.get("scene"))),
-        (gettext("decided by"), str(_BY.get(by, by))),
+        (gettext("decided by"), by_label(by)),
         (gettext("rule"), _text(shadow.get("rule"))),
         (gettext("target"), _text(shadow.get("target"))),
         (gettext("estimated cost"), _text(shadow.get("estimated"))),
