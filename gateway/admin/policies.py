@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import ApiKey, Team, User
 from gateway.admin.entries import EntryAdmin, with_provider
 from gateway.admin.policy_forms import ClassifierEntryInline, KindRuleInline, PolicyForm
+from gateway.admin.replay_page import replay_view
 from gateway.admin.trial_page import trial_view
 from gateway.admin_base import ModelAdmin, list_link, make_default
 from routing.models import (
@@ -85,9 +86,15 @@ class PolicyAdmin(ModelAdmin):
         )
 
     def get_urls(self) -> list[Any]:
-        """Add the page that tries a prompt."""
-        view = self.admin_site.admin_view(partial(trial_view, self.admin_site))
-        return [path("try/", view, name="routing_trial"), *super().get_urls()]
+        """Add the pages that try a prompt, and decide recorded calls again."""
+        trial, replay = (
+            self.admin_site.admin_view(partial(view, self.admin_site)) for view in (trial_view, replay_view)
+        )
+        own = [
+            path("try/", trial, name="routing_trial"),
+            path("<int:pk>/replay/", replay, name="routing_replay"),
+        ]
+        return [*own, *super().get_urls()]
 
     def formfield_for_foreignkey(
         self, db_field: "models.ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
