@@ -41,7 +41,7 @@ class TryAPrompt(AdminTestCase):
         )
         cls.code = Scene.objects.create(name="Code", description=text, route=Route.objects.get(name="to-big"))
         SceneRule.objects.create(scene=cls.code, keywords=["重构"])
-        cls.smart = Policy.objects.create(name="smart", mode="smart", is_default=True)
+        cls.smart = Policy.objects.create(name="smart", mode="smart", is_default=True, min_confidence=1)
         cls.direct = Policy.objects.create(name="direct", mode="direct", route=Route.objects.get(name="to-big"))
 
     def ask(self, text: str, **fields: Any) -> HttpResponse:

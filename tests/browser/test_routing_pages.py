@@ -40,7 +40,7 @@ def _gateway(upstream_url: str, static_root: str) -> Iterator[GatewayProcess]:
     config["scenes"] = [
         {"name": name, "description": "What it is for.", "route": "daily", "default": name == "Chat"} for name in NAMES
     ]
-    config["policies"] = [{"name": "smart", "default": True, "mode": "smart"}]
+    config["policies"] = [{"name": "smart", "default": True, "mode": "smart", "min_confidence": 1}]
     with GatewayProcess(config, by_script=True, env={"STATIC_ROOT": static_root, **ADMIN}) as gateway:
         yield gateway
 

@@ -47,7 +47,7 @@ class ReplayTestCase(TestCase):
         cls.chat = Scene.objects.create(name="闲聊", description=text, route=routes["small"], is_default=True)
         cls.code = Scene.objects.create(name="code", description=text, route=routes["big"])
         SceneRule.objects.create(scene=cls.code, keywords=["重构"])
-        cls.policy = Policy.objects.create(name="new", mode="smart")
+        cls.policy = Policy.objects.create(name="new", mode="smart", min_confidence=1)
         Policy.objects.create(name="old", mode="direct", route=routes["big"], is_default=True)
         cls.key: ApiKey = make_key(User.objects.create_user("ann"), "laptop")
         cls.minutes = 0
