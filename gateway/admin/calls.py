@@ -111,8 +111,7 @@ class CallRecordAdmin(LedgerAdmin):
         "user",
         "key_name",
         "requested_model",
-        "intent",
-        "target",
+        "routed",
         "outcome",
         "tokens",
         "cost_text",
@@ -300,10 +299,15 @@ class CallRecordAdmin(LedgerAdmin):
         """Return what the request was for."""
         return kind_label(call.kind)
 
-    @admin.display(description=_("scene"))
-    def intent(self, call: CallRecord) -> str:
-        """Return the scene; of a call without one what it was for, unless it was the user's own request."""
-        return call.scene_name or ("-" if call.kind == RequestKind.MAIN else kind_label(call.kind))
+    @admin.display(description=_("target"))
+    def routed(self, call: CallRecord) -> SafeString | str:
+        """Return the target, below it the scene, or what the call was for if that was no request of the user."""
+        intent = call.scene_name or ("" if call.kind == RequestKind.MAIN else kind_label(call.kind))
+        return (
+            format_html('{}<br><span class="quiet">{}</span>', self.target(call), intent)
+            if intent
+            else self.target(call)
+        )
 
     @admin.display(description=_("fields not forwarded"))
     def dropped_text(self, call: CallRecord) -> str:

@@ -148,7 +148,10 @@ class Calls(AdminTestCase):
     def test_the_list_names_the_scene_or_what_the_call_was_for(self) -> None:
         key = make_key(self.root, "laptop")
         for fields in ({"kind": "title"}, {"kind": "main"}, {"kind": "main", "scene_name": "写代码"}):
-            make_call(key, **fields)
+            make_call(key, provider_name="main", model_name="big", **fields)
         page = self.client.get(list_url(type(make_call(key, kind="probe"))))
-        for text in ("session title", "写代码", "probe", "-"):
-            self.assertContains(page, f'<td class="field-intent">{text}</td>', html=True)
+        for text in ("session title", "写代码"):
+            cell = f'<td class="field-routed">main/big<br><span class="quiet">{text}</span></td>'
+            self.assertContains(page, cell, html=True)
+        self.assertContains(page, '<td class="field-routed">main/big</td>', html=True)
+        self.assertContains(page, '<td class="field-routed">-<br><span class="quiet">probe</span></td>', html=True)
