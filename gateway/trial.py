@@ -81,7 +81,7 @@ def decide(
     scores: Mapping[str, float] = {}
     asks = False
     try:
-        meaning = without_intent(snapshot, policy, facts, downgraded_by)
+        meaning = without_intent(snapshot, policy, facts, memory=memory, downgraded_by=downgraded_by)
         if meaning is None:
             assert policy is not None  # without one, the line before has raised
             choice = chain.local(policy, facts, memory, local_now)
