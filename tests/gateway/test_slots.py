@@ -13,7 +13,7 @@ from routing import fallback, slots
 from routing.models import Route, RouteEntry, RuntimeSettings
 from tests.fakes.transport import Reply, chunk, json_reply, sse, text_stream
 from tests.gateway.case import GatewayCase, RunningGateway, body
-from tests.gateway.safety_case import books_differ
+from tests.gateway.safety_case import RUN, SafetyCase, asking, books_differ, calling, tool_verdicts, verdicts
 from tests.gateway.test_pipeline import events_of, streamed_text
 
 
@@ -149,3 +149,13 @@ class SlotTests(GatewayCase):
             assert slots.current().in_use("up") == 0
         assert {0, 200, 502} <= set(codes)
         assert await books_differ() == []
+
+
+class JudgedSlotTests(SafetyCase):
+    async def test_a_judge_of_the_same_provider_does_not_wait_for_the_call_that_it_judges(self) -> None:
+        await Provider.objects.filter(name="up").aupdate(max_concurrency=1)
+        for streamed in (True, False):
+            async with self.gateway(calling("ls"), verdicts("not_flagged")) as gateway, asyncio.timeout(5):
+                response = await gateway.send(asking(stream=streamed))
+            assert tool_verdicts(response) == {"toolu_0": RUN}
+            assert slots.current().in_use("up") == 0
