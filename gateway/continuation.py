@@ -25,6 +25,7 @@ from providers.translation.continuation import Splicer
 from providers.translation.events import Event, ToolUse, encode
 from providers.translation.usage import Usage, to_anthropic
 from providers.translation.validation import InvalidRequest
+from routing.fallback import Opened
 from routing.health import Health
 from routing.select import PromptTooLong
 
@@ -73,6 +74,8 @@ class ContinuedAnswer:
         self._call = call
         self._targets = targets
         self._cooldowns = cooldowns
+        assert call.opened is not None
+        self._opened: Opened = call.opened  # of the part that is read
         self._splicer = Splicer()
         self._parts = contextlib.AsyncExitStack()  # settles and closes a part after the first
         self._output_tokens = 0  # of the parts before this one
@@ -113,6 +116,8 @@ class ContinuedAnswer:
                         yield shown
                 break
             except UpstreamError as error:
+                self._opened.broke(error)
+                self._opened.free()
                 await self._leave(error)
                 if error.kind in _FINAL_KINDS or not self._splicer.can_go_on or not self._targets:
                     raise
@@ -192,7 +197,7 @@ class ContinuedAnswer:
         assert inner.opened is not None
         failed = {attempt.target.name for attempt in inner.attempts}
         self._targets = [target for target in self._targets if target.name not in failed]
-        self._part = inner.opened.answer
+        self._opened, self._part = inner.opened, inner.opened.answer
         self._splicer.next_part()
         self._notes.append(
             f"broke after {len(text)} characters ({error.kind}); {inner.opened.target.name} goes on"

@@ -11,7 +11,8 @@ from django.db.models import QuerySet
 from accounts.models import CallRecord, Quota, QuotaWindow
 from accounts.verification import differences
 from providers.models import Model, Provider
-from routing.models import Policy, Route, RouteEntry
+from routing import health, slots
+from routing.models import Policy, Route, RouteEntry, RuntimeSettings
 from tests.fakes.transport import Piece, Reply, chunk, events, json_reply, sse, text_stream
 from tests.gateway.case import MESSAGES, GatewayCase, body
 from tests.gateway.test_pipeline import events_of, streamed_text
@@ -114,6 +115,19 @@ class ContinuationTests(ContinuationCase):
         choices = [choice for line in lines[:-1] for choice in json.loads(line)["choices"]]
         self.assertEqual("".join(choice["delta"].get("content") or "" for choice in choices), "One two")
         self.assertEqual([choice["finish_reason"] for choice in choices if choice["finish_reason"]], ["stop"])
+
+
+class HealthTests(ContinuationCase):
+    async def test_who_breaks_rests_and_its_place_is_free_again(self) -> None:
+        await Provider.objects.filter(name="up").aupdate(max_concurrency=1)
+        await RuntimeSettings.objects.aupdate(cooldown_enabled=True)
+        async with self.gateway(Reply(broken("One")), Reply(text_stream(" two"))) as gateway:
+            # With one place for both, the second part could not begin while the first held it.
+            response = await gateway.send(body(stream=True))
+            cooling = [(one.key[1], one.error_kind) for one in health.current().cooling()]
+            used = slots.current().in_use("up")
+        self.assertEqual(streamed_text(response), "One two")
+        self.assertEqual((cooling, used), ([("a", "bad_response")], 0))
 
 
 class RefusalTests(ContinuationCase):
