@@ -8,14 +8,19 @@ from typing import Any
 
 from django.db.models import F, Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
+from django.dispatch import Signal
 
 from providers.models import ConfigVersion
+
+# Sent within the transaction of the change. What follows from a change belongs behind its commit.
+changed = Signal()
 
 
 def bump() -> None:
     """Raise the version. Call it after a `QuerySet.update` or `bulk_create`, which send no signal."""
     if not ConfigVersion.objects.filter(pk=1).update(number=F("number") + 1):
         ConfigVersion.objects.get_or_create(pk=1, defaults={"number": 1})
+    changed.send(sender=ConfigVersion)
 
 
 def current() -> int:

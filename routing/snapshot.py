@@ -3,8 +3,8 @@
 import glob
 import logging
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import time
 from fnmatch import translate
 from typing import Protocol
@@ -14,7 +14,8 @@ from providers import config_version
 from providers.encryption import Undecryptable
 from providers.target import SearchBackend, Target
 from providers.targets import load_targets
-from routing.models import ModelAlias, Policy, Route, RuntimeSettings, Scene
+from routing.intent.scorer import Scorer, UnreadableWeights, fingerprint
+from routing.models import ModelAlias, Policy, Route, RuntimeSettings, Scene, TrainedScorer
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ class PolicySnapshot:
     session_idle_minutes: int = 30
     continues_streams: bool = False
     shadow_pk: int | None = None
-    scorer: LocalScorer | None = None  # None until it is trained
+    scorer: LocalScorer | None = None  # None: not trained yet, or unreadable
 
     @property
     def default_scene(self) -> SceneSnapshot | None:
@@ -171,6 +172,8 @@ def load() -> Snapshot:
             "scenes", "classifier_entries__model__provider", "kind_rules__scene"
         )
     }
+    scorers = _scorers(policies.values())
+    policies = {pk: replace(policy, scorer=scorers.get(pk)) for pk, policy in policies.items()}
     default = Policy.objects.filter(is_default=True).values_list("pk", flat=True).first()
     row = RuntimeSettings.load()
     return Snapshot(
@@ -257,6 +260,25 @@ def _policy(
         continues_streams=policy.continues_streams,
         shadow_pk=policy.shadow_id,
     )
+
+
+def _scorers(policies: Iterable[PolicySnapshot]) -> dict[int, Scorer]:
+    """Read what was trained for the smart policies. Nothing is trained here: a call may be waiting."""
+    wanted = {
+        policy.pk: fingerprint(policy.scenes)
+        for policy in policies
+        if policy.mode == Policy.Mode.SMART and policy.scenes
+    }
+    if not wanted:
+        return {}
+    read: dict[str, Scorer] = {}
+    rows = TrainedScorer.objects.filter(fingerprint__in=set(wanted.values()))
+    for row in rows.only("fingerprint", "weights"):
+        try:
+            read[row.fingerprint] = Scorer.from_bytes(bytes(row.weights))
+        except UnreadableWeights as error:
+            logger.error("The scorer %s cannot be used: %s; run `manage.py train_scorers`", row.fingerprint[:12], error)
+    return {pk: read[key] for pk, key in wanted.items() if key in read}
 
 
 def _aliases(routes: Mapping[int, RouteSnapshot]) -> tuple[AliasSnapshot, ...]:
