@@ -90,15 +90,13 @@ def main() -> None:
         inside = [answer for answer in given if low <= answer.confidence < high]
         if inside:
             mean = statistics.mean(answer.confidence for answer in inside)
-            print(
-                f"{low:.1f} to {min(high, 1):.1f}{100 * len(inside) / len(given):14.1f} %{100 * share(inside):12.1f} %{mean:12.2f}"
-            )
+            part, right = 100 * len(inside) / len(given), 100 * share(inside)
+            print(f"{low:.1f} to {min(high, 1):.1f}{part:14.1f} %{right:12.1f} %{mean:12.2f}")
     for language in ("en", "zh"):
         below = [a for a in given if a.confidence < 0.6 and a.language == language]
         above = [a for a in given if a.confidence >= 0.6 and a.language == language]
-        print(
-            f"{language}: {len(below)} below 0.6 ({100 * share(below):.1f} % right), {len(above)} above ({100 * share(above):.1f} %)"
-        )
+        print(f"{language}: below 0.6 {len(below)} ({100 * share(below):.1f} % right)", end=", ")
+        print(f"above {len(above)} ({100 * share(above):.1f} % right)")
     _time()
 
 

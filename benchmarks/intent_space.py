@@ -27,7 +27,7 @@ from routing.intent.space import FILE, MAGIC, ZERO
 
 SEEDS = [FILE.parent / "seed_en.jsonl", FILE.parent / "seed_zh.jsonl"]
 STRENGTH = 15.0  # of the regression (C)
-VECTOR_WEIGHT = 0.5
+VECTOR_WEIGHT = 1.0
 MAX_RARITY = 8.0
 
 

@@ -3,11 +3,12 @@
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import pairwise
 
 # What is asked stands at the beginning or at the end; between them is what was pasted.
-HEAD_CHARACTERS = 700
-TAIL_CHARACTERS = 300
-_MAX_READ = 16_000  # of the text; longer ones are cut in the middle before anything is looked at
+HEAD_CHARACTERS = 600
+TAIL_CHARACTERS = 250
+_MAX_READ = 6_000  # of the text; longer ones are cut in the middle before anything is looked at
 _CODE_READ = 2_000
 
 _HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -20,10 +21,10 @@ _CODE_START = re.compile(
     r"private |SELECT |if ?\(|for ?\(|while ?\(|File \"|at \S+\(|Traceback|\w*Error:|\w*Exception|\d{4}-\d\d-\d\d|"
     r"\S+\(\S*\)[;{]?$|\S+ ?= ?\S+|\S+: ?\S+$)"
 )
-_SYMBOLS = frozenset("{}()[];=<>_/\\|$&*+\"'`")
+_SYMBOL = re.compile(r"""[{}()\[\];=<>_/\\|$&*+"'`]""")
 _LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128)
 
-_TRACE = re.compile(r"traceback|\w+error\b|\w+exception\b|failed|stack trace|panic|    at |报错|异常", re.IGNORECASE)
+_TRACE = re.compile(r"traceback|error\b|exception\b|failed|stack trace|panic|    at |报错|异常", re.IGNORECASE)
 _PATH = re.compile(
     r"[\w/]\.(?:py|js|ts|tsx|jsx|go|rs|java|vue|css|html|json|ya?ml|toml|sql|sh|md|cpp|c|kt|swift|php|rb)\b"
 )
@@ -54,7 +55,7 @@ def features(text: str) -> frozenset[str]:
             first, last = inner[0], inner[-1]
             found.add(f"sb:{first[:2] if _IS_HAN.match(first) else first}")
             found.add(f"se:{last[-2:] if _IS_HAN.match(last) else last}")
-    found.update(_of_structure(text[: 2 * _CODE_READ], low, code[:_CODE_READ], len(words)))
+    found.update(_of_structure(text[:_CODE_READ], low, code[:_CODE_READ], len(words)))
     return frozenset(found)
 
 
@@ -71,7 +72,7 @@ def _of_words(words: list[str]) -> Iterator[str]:
         if not _IS_HAN.match(word):
             yield f"w:{word}"
     framed = ["^", *words, "$"]
-    for left, right in zip(framed, framed[1:], strict=False):
+    for left, right in pairwise(framed):
         yield f"b:{left} {right}"
     for left, right in zip(words, words[2:], strict=False):
         if not _IS_HAN.match(left):
@@ -138,7 +139,7 @@ def _is_code(line: str) -> bool:
     han = len(_IS_HAN.findall(bare))
     if han >= 2 and han * 3 > len(bare):
         return False
-    symbols = sum(character in _SYMBOLS for character in bare)
+    symbols = len(_SYMBOL.findall(bare))
     return (
         symbols * 5 > len(bare)
         or line.startswith(("    ", "\t"))

@@ -1,4 +1,4 @@
-"""The local scorer: which scene a prompt belongs to, and how sure that is. Pure arithmetic, well under a millisecond."""
+"""The local scorer: which scene a prompt belongs to, and how sure that is. Plain arithmetic, no library."""
 
 import hashlib
 import json

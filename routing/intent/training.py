@@ -28,13 +28,13 @@ _MAX_EXAMPLES = 2_000  # per scene; the last ones count, which were added last
 _DESCRIPTION_SHARE = 0.5  # what a description counts beside the examples together, as long as they are few
 _DESCRIPTION_EXAMPLES = 10
 _SPREAD = 0.2  # how far evidence for an intent counts for those that look like it
-_SHARPNESS = 1.5
+_SHARPNESS = 2.0
 _DOUBT = 0.3  # of an intent of which no scene speaks
 _PHRASE_WEIGHT = 0.3
-_RATE = 0.5
+_RATE = 0.25
 _DECAY = 0.02
 _STEPS = 12_000
-_TEMPERATURE = 1.0
+_TEMPERATURE = 0.45
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def scorer(weights: bytes) -> Scorer:
 def test_held_out_prompts_find_their_scene_in_each_language() -> None:
     given = answers()
     assert len(given) == 720
-    least = {"A": 0.92, "B": 0.95, "C": 0.95}
+    least = {"A": 0.92, "B": 0.95, "C": 0.94}
     for name, needed in least.items():
         for language in ("en", "zh"):
             chosen = [answer for answer in given if answer.set_name == name and answer.language == language]
@@ -41,8 +41,8 @@ def test_a_confident_answer_is_right_more_often_than_a_doubtful_one() -> None:
     given = answers()
     sure = [answer for answer in given if answer.confidence >= 0.6]
     doubtful = [answer for answer in given if answer.confidence < 0.6]
-    assert len(sure) >= 0.7 * len(given)
-    assert share(sure) >= 0.96
+    assert len(sure) >= 0.9 * len(given)
+    assert share(sure) >= 0.955
     assert share(doubtful) <= 0.85
 
 
