@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 # What is asked stands at the beginning or at the end; between them is what was pasted.
-HEAD_CHARACTERS = 600
-TAIL_CHARACTERS = 250
-_MAX_READ = 6_000  # of the text; longer ones are cut in the middle before anything is looked at
+HEAD_CHARACTERS = 400
+TAIL_CHARACTERS = 200
+_MAX_READ = 4_000  # of the text; longer ones are cut in the middle before anything is looked at
 _CODE_READ = 2_000
 
 _HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"

@@ -33,7 +33,7 @@ _DOUBT = 0.3  # of an intent of which no scene speaks
 _PHRASE_WEIGHT = 0.3
 _RATE = 0.25
 _DECAY = 0.02
-_STEPS = 12_000
+_STEPS = 6_000
 _TEMPERATURE = 0.45
 
 
