@@ -3,13 +3,15 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
-from routing.intent.words import own_words
+from routing.intent.words import last_request, own_words
 
-# Of the loop's messages so many are looked at, and so much of each text: enough to tell conversations apart, and an
-# upper bound on the work, whatever a client sends.
+# Of the loop's messages so many are looked at, so many of their blocks, and so much of each text: enough to tell
+# conversations apart, and an upper bound on the work, whatever a client sends.
 _MAX_MESSAGES = 200
+_MAX_BLOCKS = 2000
 _MAX_CHARACTERS = 4000
 _MAX_APPROVALS = 10  # in a row
 # No header and no id of a real client begins with it.
@@ -30,37 +32,29 @@ def loop_id(messages: Sequence[Mapping[str, Any]]) -> str:
     of blocks and later as a string, the words stay the same.
     """
     # Where nobody has said a word, the first message has to do.
-    end = _last_request(messages, len(messages)) or 1
+    end = last_request(messages, len(messages)) or 1
     for _ in range(_MAX_APPROVALS):
-        if not own_words(messages[:end]).is_approval or not (before := _last_request(messages, end - 1)):
+        if not own_words(messages[end - 1 : end]).is_approval or not (before := last_request(messages, end - 1)):
             break
         end = before
     digest = hashlib.blake2b(str(end).encode(), digest_size=16)
+    left = _MAX_BLOCKS
     for message in messages[max(0, end - _MAX_MESSAGES) : end]:
         digest.update(f"\x00{message['role']}".encode())
-        for text in _texts(message["content"]):
-            digest.update(f"\x01{len(text)}\x02{text[:_MAX_CHARACTERS]}".encode("utf-8", "replace"))
+        texts = _texts(message["content"], left)
+        left -= len(texts)
+        for text in texts:
+            if isinstance(text, str):
+                digest.update(f"\x01{len(text)}\x02{text[:_MAX_CHARACTERS]}".encode("utf-8", "replace"))
     return _LOOP + digest.hexdigest()
 
 
-def _last_request(messages: Sequence[Mapping[str, Any]], end: int) -> int:
-    """Return the number of messages up to the last request of the user among the first `end`; 0 if there is none."""
-    while end > 0 and not _is_request(messages[end - 1]):
-        end -= 1
-    return max(end, 0)
-
-
-def _is_request(message: Mapping[str, Any]) -> bool:
-    """Say whether the user speaks in `message`, rather than his tools or his client."""
-    return message["role"] == "user" and bool(own_words([message]).text)
-
-
-def _texts(content: Any) -> list[str]:
+def _texts(content: Any, limit: int) -> list[Any]:
+    """Return what tells the blocks of a message from others, of `limit` blocks at most; None for one without that."""
     if isinstance(content, str):
-        return [content]
+        return [content][:limit]
     # A call and its result are told apart by their id; what they hold may be long.
-    texts = [_text(block) for block in content or ()]
-    return [text for text in texts if isinstance(text, str)]
+    return [_text(block) for block in islice(content or (), limit)]
 
 
 def _text(block: Mapping[str, Any]) -> Any:

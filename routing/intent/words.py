@@ -87,6 +87,24 @@ def own_words(messages: Sequence[Mapping[str, Any]]) -> Words:
     return Words(in_tool_loop=goes_on, has_history=has_history or _has_answer(messages, len(messages)))
 
 
+def last_request(messages: Sequence[Mapping[str, Any]], end: int) -> int:
+    """Return the number of messages up to the user's last words among the first `end`; 0 if none are found.
+
+    It looks as far back as `own_words` does.
+    """
+    left = _MAX_CHARS
+    for position in range(end - 1, max(end - _MAX_MESSAGES, 0) - 1, -1):
+        if messages[position].get("role") != "user":
+            continue
+        said = _said(messages[position].get("content"), left)
+        if said.text:
+            return position + 1
+        left -= said.read_chars
+        if left <= 0:
+            break
+    return 0
+
+
 def brings_results(messages: Sequence[Mapping[str, Any]]) -> bool:
     """Say whether the last turn brings tool results, and no new word of the user."""
     turn = list(_last_turn(messages))

@@ -104,3 +104,21 @@ def test_a_long_conversation_is_told_apart_quickly() -> None:
     begin = time.perf_counter()
     assert loop_id(long) != loop_id(long[2:])
     assert time.perf_counter() - begin < 1.0
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [user("x"), *[user(" ")] * 300_000],
+        [user("x"), *[user("<system-reminder>" + "z <" * 20_000 + "</system-reminder>")] * 200],
+        [user("x"), *called(0) * 100_000],
+        [user([{"type": "text", "text": "x"}] * 500_000)],
+        [user([{"type": "text", "text": "yes"}] * 2000), reply("Well?")] * 200,
+    ],
+    ids=["empty", "reminders", "calls", "blocks", "approvals"],
+)
+def test_a_body_of_any_size_takes_little_time(messages: list[dict[str, Any]]) -> None:
+    # It is made for callers that are not known yet.
+    begin = time.process_time()
+    loop_id(messages)
+    assert time.process_time() - begin < 0.1
