@@ -80,9 +80,13 @@ class Opened:
     cooldowns: Health | None = None  # hears of an answer that breaks off
 
     def broke(self, error: UpstreamError) -> None:
-        """Note that the answer ended in `error` after it had begun: the client's next try should go elsewhere."""
-        if self.cooldowns is not None and _cools(error, is_own=self.credential_name == OWN_CREDENTIAL):
-            self.cooldowns.failed(self.target, self.credential_name, error)
+        """Note that the answer ended in `error` after it had begun: the client's next try should go elsewhere.
+
+        Once: where another target goes on, what ends the call then is none of this one's.
+        """
+        cooldowns, self.cooldowns = self.cooldowns, None
+        if cooldowns is not None and _cools(error, is_own=self.credential_name == OWN_CREDENTIAL):
+            cooldowns.failed(self.target, self.credential_name, error)
 
     def free(self) -> None:
         """Let another call of the provider begin: this answer has ended. May be called twice."""

@@ -130,6 +130,16 @@ class HealthTests(ContinuationCase):
         self.assertEqual((cooling, used), ([("a", "bad_response")], 0))
 
 
+    async def test_each_target_rests_for_its_own_failure(self) -> None:
+        await RuntimeSettings.objects.aupdate(cooldown_enabled=True)
+        limited = chunk({}, error={"message": "Please try again in 90s.", "code": 429})
+        second = Reply([*sse(chunk({"content": " two"}), limited, done=False)])
+        async with self.gateway(Reply(broken("One")), second) as gateway:
+            await gateway.send(body(stream=True))
+            cooling = [(one.key[1], one.error_kind) for one in health.current().cooling()]
+        self.assertEqual(cooling, [("a", "bad_response"), ("b", "rate_limited")])
+
+
 class RefusalTests(ContinuationCase):
     async def assert_error_after(self, text: str, *replies: Reply, **fields: Any) -> list[CallRecord]:
         async with self.gateway(*replies) as gateway:
