@@ -17,7 +17,7 @@ from routing.models import Effort, KindRule, RequestKind, Route
 from routing.select import NO_CREDENTIAL, NOT_ALLOWED
 
 # Calls that the gateway makes itself, beside those of clients.
-INNER_KINDS = {"safety": _("safety check"), "classifier": _("classifier")}
+INNER_KINDS = {"safety": _("safety check"), "classifier": _("classifier"), "continuation": _("continuation")}
 _BY = {
     "named": _("the client named the target"),
     "kind": _("what the request is for"),

@@ -5,6 +5,8 @@ from typing import Any, get_args
 import pytest
 from django.utils import translation
 
+from accounts.ledger_items import INNER_KINDS
+from gateway.admin import decisions
 from gateway.admin.decisions import decision_html, kind_label, reason_text
 from routing.intent.classifier import Outcome
 from routing.models import Policy, RequestKind, Scene
@@ -33,6 +35,10 @@ RECORD: dict[str, Any] = {
     "shadow": {"policy": "all-big", "by": "policy", "target": "main/big", "estimated": "0.0761 USD"},
     "notes": ["something else"],
 }
+
+
+def test_the_calls_of_the_gateway_itself_have_a_kind_in_words() -> None:
+    assert set(decisions.INNER_KINDS) == set(INNER_KINDS)
 
 
 def test_every_part_is_in_words() -> None:
