@@ -129,7 +129,6 @@ class HealthTests(ContinuationCase):
         self.assertEqual(streamed_text(response), "One two")
         self.assertEqual((cooling, used), ([("a", "bad_response")], 0))
 
-
     async def test_each_target_rests_for_its_own_failure(self) -> None:
         await RuntimeSettings.objects.aupdate(cooldown_enabled=True)
         limited = chunk({}, error={"message": "Please try again in 90s.", "code": 429})

@@ -181,7 +181,7 @@ class Downgrading(IntentCase):
 
 class Shadows(IntentCase):
     async def shadow(self, **fields: object) -> Policy:
-        other = await Policy.objects.acreate(name="tried-out", mode="smart", **fields)
+        other = await Policy.objects.acreate(name="tried-out", mode="smart", **{"min_confidence": 1, **fields})
         await Policy.objects.filter(pk=self.policy.pk).aupdate(shadow=other)
         return other
 
@@ -203,7 +203,7 @@ class Shadows(IntentCase):
     async def test_a_shadow_that_cannot_decide_leaves_the_call_alone(self) -> None:
         await self.shadow()
         nothing = await Policy.objects.aget(name="tried-out")
-        await nothing.scenes.aset([self.scenes["hard"]])  # none of them is the default one
+        await nothing.scenes.aset([self.scenes["hard"], self.scenes["code"]])  # none of them is the default one
         async with self.gateway(said()) as gateway:
             assert chosen(await ask(gateway, HELLO)) == CHAT
         shadow = (await self.newest()).decision["shadow"]
