@@ -13,17 +13,17 @@ from accounts.ledger_items import Admitted
 from gateway import inner_call
 from gateway.incoming import Received
 from gateway.outcome import Progress
+from gateway.trial import decide
 from routing import estimate
 from routing.health import Health
 from routing.intent import chain
 from routing.intent.classifier import NotAsked
-from routing.intent.facts import Facts, SceneChoice, SessionMemory
+from routing.intent.facts import Facts, SessionMemory
 from routing.intent.question import without_format
 from routing.intent.sessions import loop_id
-from routing.meaning import Meaning, NoTarget, default_scene, of_scene, usable_scene, without_intent
+from routing.meaning import Meaning, NoTarget, of_scene, without_intent
 from routing.models import RequestKind
-from routing.select import ModelNotAllowed, PromptTooLong, select
-from routing.snapshot import PolicySnapshot, Snapshot
+from routing.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -66,29 +66,6 @@ async def meaning_of_call(call: Progress, facts: Facts, cooldowns: Health | None
     return of_scene(facts, await chain.choose(admitted.policy, facts, admitted.memory, now, ask))
 
 
-def meaning_without_asking(
-    snapshot: Snapshot,
-    policy: PolicySnapshot | None,
-    facts: Facts,
-    memory: SessionMemory | None = None,
-    downgraded_by: str = "",
-    scene_name: str = "",
-) -> Meaning:
-    """Return what a call stands for as far as no small model is needed: it would have said `scene_name`, or nothing.
-
-    Raises `NoTarget`.
-    """
-    found = without_intent(snapshot, policy, facts, memory=memory, downgraded_by=downgraded_by)
-    if found is not None:
-        return found
-    assert policy is not None
-    choice = chain.local(policy, facts, memory, local_now(snapshot))
-    if choice is None:
-        scene = usable_scene(policy, scene_name)
-        choice = SceneChoice(scene, "classifier") if scene else SceneChoice(default_scene(policy), "default")
-    return of_scene(facts, choice)
-
-
 def session_memory(admitted: Admitted, facts: Facts) -> SessionMemory | None:
     """Return what the session of a call goes on with."""
     if admitted.policy is None or admitted.memory is None:
@@ -114,32 +91,37 @@ def shadow_record(call: Progress, facts: Facts, meaning: Meaning, cooldowns: Hea
     shadow = snapshot.policies.get(policy.shadow_pk) if policy is not None and policy.shadow_pk else None
     if shadow is None:
         return None
-    # Its own session would be where this one is.
-    memory = replace(admitted.memory, policy_name=shadow.name) if admitted.memory else None
+    # Its own session would be in the same scene; which of its targets had it, nobody knows.
+    memory = replace(admitted.memory, policy_name=shadow.name, target_name="") if admitted.memory else None
     try:
-        other = meaning_without_asking(
-            snapshot, shadow, facts, memory, admitted.downgraded_by, scene_name=meaning.scene_name
-        )
-        decision = select(
+        trial = decide(
             snapshot,
             shadow,
-            other,
             facts,
+            local_now(snapshot),
+            memory=memory,
             allowed=admitted.allowed_models,
             has_own_credential=bool(call.upstream_call.client_credential),
+            downgraded_by=admitted.downgraded_by,
             health=cooldowns,
             seed=seed_of(call),
+            classified=meaning.scene_name,
         )
-    except (NoTarget, ModelNotAllowed, PromptTooLong) as error:
-        return {"policy": shadow.name, "error": str(error)[:200]}
     except Exception:
         # Whatever is wrong with a policy that is only tried out, the call goes on.
         logger.exception("the shadow policy %s could not decide", shadow.name)
         return {"policy": shadow.name, "error": "internal error"}
-    record = {"policy": shadow.name, "scene": other.scene_name, "by": other.by, "rule": str(other.rule)}
-    target = decision.candidates[0]
-    cost = estimate.cost_of_call(target, facts)
-    return {**record, "target": target.name, "estimated": estimate.written(cost) if cost else ""}
+    if trial.meaning is None or trial.target is None:
+        return {"policy": shadow.name, "error": trial.refusal[:200]}
+    other = trial.meaning
+    return {
+        "policy": shadow.name,
+        "scene": other.scene_name,
+        "by": other.by,
+        "rule": str(other.rule),
+        "target": trial.target.name,
+        "estimated": estimate.written(trial.cost) if trial.cost else "",
+    }
 
 
 async def _ask(

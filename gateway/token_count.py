@@ -1,7 +1,6 @@
 """`POST /v1/messages/count_tokens`: how many tokens a prompt has. Free, so neither booked nor blocked by a quota."""
 
 import asyncio
-import contextlib
 import math
 import time
 from collections.abc import Coroutine
@@ -13,8 +12,9 @@ from django.http import HttpResponse
 
 from accounts.ledger_items import Admitted
 from gateway.incoming import Received, own_credential, read
-from gateway.intent import meaning_without_asking
+from gateway.intent import local_now
 from gateway.outcome import Progress
+from gateway.trial import decide
 from providers import calibration, wire_json
 from providers.clients.anthropic import count_tokens
 from providers.clients.base import UpstreamCall
@@ -23,9 +23,7 @@ from providers.translation.attachments import files_of
 from providers.translation.usage import Usage
 from providers.translation.validation import MessagesForm, validate
 from routing.intent.reading import facts_of
-from routing.meaning import NoTarget
 from routing.models import RequestKind
-from routing.select import ModelNotAllowed, PromptTooLong, select
 
 # Above this the full estimator takes longer than the event loop should be held.
 _IN_THREAD_BYTES = 50_000
@@ -40,18 +38,17 @@ async def answer(request: ASGIRequest, caller: Admitted) -> HttpResponse:
     received = read(request, lambda document: MessagesForm(validate(document, require_max_tokens=False)))
     own = own_credential(received.headers)
     count, factor = None, 1.0
-    with contextlib.suppress(NoTarget, ModelNotAllowed, PromptTooLong):  # what nobody would answer can still be counted
-        rough = tokens.rough_estimate(received.body)
-        facts = replace(facts_of(received.body, received.headers, prompt_tokens=rough), kind=RequestKind.COUNT)
-        decision = select(
-            caller.snapshot,
-            caller.policy,
-            meaning_without_asking(caller.snapshot, caller.policy, facts),
-            facts,
-            allowed=caller.allowed_models,
-            has_own_credential=bool(own),
-        )
-        target = decision.candidates[0]
+    rough = tokens.rough_estimate(received.body)
+    facts = replace(facts_of(received.body, received.headers, prompt_tokens=rough), kind=RequestKind.COUNT)
+    target = decide(
+        caller.snapshot,
+        caller.policy,
+        facts,
+        local_now(caller.snapshot),
+        allowed=caller.allowed_models,
+        has_own_credential=bool(own),
+    ).target
+    if target is not None:  # what nobody would answer can still be counted
         factor = calibration.ratio(target)
         if target.wire_format == "anthropic" and target.native.native_count_tokens:
             call = UpstreamCall(

@@ -11,7 +11,6 @@ from providers.translation.validation import whole_number
 from routing import estimate
 from routing.intent import chain
 from routing.intent.facts import Facts, SceneChoice, SessionMemory
-from routing.intent.orders import without_orders
 from routing.intent.reading import facts_of
 from routing.meaning import Meaning, NoTarget, default_scene, of_scene, usable_scene, without_intent
 from routing.order import Health
@@ -79,22 +78,20 @@ def decide(
     whose words nobody kept: it stands for what they would have led to. The rest is as in `select`.
     """
     meaning: Meaning | None = None
-    scores: Mapping[str, float] = {}
+    scores: dict[str, float] = {}
     asks = False
     try:
         meaning = without_intent(snapshot, policy, facts, memory=memory, downgraded_by=downgraded_by)
         if meaning is None:
             assert policy is not None  # without one, the line before has raised
-            choice = chain.local(policy, facts, memory, local_now)
+            choice = chain.local(policy, facts, memory, local_now, scores)
             if choice is None:
                 asks = True
-                scores = _scores(policy, facts.text)
                 scene = usable_scene(policy, classified)
                 choice = SceneChoice(scene, "classifier") if scene else SceneChoice(default_scene(policy), "default")
             if recorded and choice.by in _BY_WORDS_OR_NOTHING and not (facts.in_tool_loop or facts.is_approval):
                 kept = usable_scene(policy, recorded)
                 choice = SceneChoice(kept, "recorded") if kept else choice
-            scores = choice.scores or scores
             meaning = of_scene(facts, choice)
         decision = select(
             snapshot,
@@ -110,15 +107,6 @@ def decide(
     except (NoTarget, ModelNotAllowed, PromptTooLong) as error:
         return Trial(facts, meaning, None, str(error), asks, scores)
     return Trial(facts, meaning, decision, "", asks, scores)
-
-
-def _scores(policy: PolicySnapshot, text: str) -> Mapping[str, float]:
-    """Return what the scorer of `policy` says of `text`, from which it never hears orders to the router."""
-    names = [scene.name for scene in policy.scenes if scene.route.target_names]
-    words = without_orders(text, names).strip()
-    if policy.scorer is None or not words:
-        return {}
-    return {name: score for name, score in policy.scorer.scores(words).items() if name in names}
 
 
 def facts_of_body(body: dict[str, Any], headers: Mapping[str, str]) -> Facts:

@@ -15,57 +15,23 @@ from routing.meaning import default_scene, goes_on, usable_scene
 from routing.models import Policy
 from routing.snapshot import PolicySnapshot
 
-
-def local(
-    policy: PolicySnapshot, facts: Facts, memory: SessionMemory | None, local_now: datetime
-) -> SceneChoice | None:
-    """Return the scene as far as it can be found without asking anybody; None where the small model would be asked.
-
-    `local_now` is in the business time zone. Raises `NoTarget` where the policy has no default scene.
-    """
-    return _local(policy, facts, memory, local_now, {})
-
-
-async def choose(
-    policy: PolicySnapshot, facts: Facts, memory: SessionMemory | None, local_now: datetime, ask: Ask
-) -> SceneChoice:
-    """Return the scene of a call; `ask` asks the small models. Raises `NoTarget`."""
-    scores: dict[str, float] = {}
-    found = _local(policy, facts, memory, local_now, scores)
-    if found is not None:
-        return found
-    name, outcome = await classify(facts.text, policy, ask)
-    scene = usable_scene(policy, name or "")
-    if scene is not None:
-        return SceneChoice(scene, "classifier", scores=scores, classifier=outcome)
-    return SceneChoice(default_scene(policy), "default", _UNCLEAR, scores=scores, classifier=outcome)
-
-
 _UNCLEAR = "no scene is clear from the words"
 _WORDLESS = "the request has no words"
 
 
-def still_valid(
-    policy: PolicySnapshot, facts: Facts, memory: SessionMemory | None, local_now: datetime
-) -> SessionMemory | None:
-    """Return the memory of the session unless it is that of another policy, or the session was idle for too long.
-
-    What goes on with something, a tool loop above all, does so however long the tool ran.
-    """
-    if memory is None or goes_on(policy, facts):
-        return memory
-    is_idle = local_now - memory.used_at > timedelta(minutes=policy.session_idle_minutes)
-    return None if is_idle or memory.policy_name != policy.name else memory
-
-
-def _local(
+def local(
     policy: PolicySnapshot,
     facts: Facts,
     memory: SessionMemory | None,
     local_now: datetime,
-    scores: dict[str, float],
+    scores: dict[str, float] | None = None,
 ) -> SceneChoice | None:
-    """Return the choice, or None; the scorer's scores go into `scores` where it was asked."""
+    """Return the scene as far as it can be found without asking anybody; None where the small model would be asked.
+
+    `local_now` is in the business time zone. The local scorer's scores go into `scores`, where it was heard. Raises
+    `NoTarget` where the policy has no default scene.
+    """
+    scores = {} if scores is None else scores
     memory = still_valid(policy, facts, memory, local_now)
     # None as well where the scene was deleted, or has lost its targets.
     held = usable_scene(policy, memory.scene_name) if memory is not None else None
@@ -94,6 +60,34 @@ def _local(
     return SceneChoice(
         default_scene(policy), "default", _UNCLEAR if facts.text else _WORDLESS, confidence=confidence, scores=scores
     )
+
+
+async def choose(
+    policy: PolicySnapshot, facts: Facts, memory: SessionMemory | None, local_now: datetime, ask: Ask
+) -> SceneChoice:
+    """Return the scene of a call; `ask` asks the small models. Raises `NoTarget`."""
+    scores: dict[str, float] = {}
+    found = local(policy, facts, memory, local_now, scores)
+    if found is not None:
+        return found
+    name, outcome = await classify(facts.text, policy, ask)
+    scene = usable_scene(policy, name or "")
+    if scene is not None:
+        return SceneChoice(scene, "classifier", scores=scores, classifier=outcome)
+    return SceneChoice(default_scene(policy), "default", _UNCLEAR, scores=scores, classifier=outcome)
+
+
+def still_valid(
+    policy: PolicySnapshot, facts: Facts, memory: SessionMemory | None, local_now: datetime
+) -> SessionMemory | None:
+    """Return the memory of the session unless it is that of another policy, or the session was idle for too long.
+
+    What goes on with something, a tool loop above all, does so however long the tool ran.
+    """
+    if memory is None or goes_on(policy, facts):
+        return memory
+    is_idle = local_now - memory.used_at > timedelta(minutes=policy.session_idle_minutes)
+    return None if is_idle or memory.policy_name != policy.name else memory
 
 
 def _best(scores: Mapping[str, float]) -> str:

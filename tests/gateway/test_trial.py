@@ -1,5 +1,7 @@
 """What would become of a request: the same as of a call, and nobody is asked."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -8,10 +10,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from gateway.intent import meaning_without_asking
 from gateway.trial import Trial, decide, facts_of_body, left_out
 from providers.target import PriceList
+from routing.intent import chain
+from routing.intent.classifier import NotAsked
 from routing.intent.facts import Facts, SessionMemory
+from routing.meaning import of_scene, without_intent
 from routing.models import RequestKind
 from routing.snapshot import PolicySnapshot, RouteSnapshot, SceneRuleSnapshot, SceneSnapshot, Snapshot
 from tests.accounts.books import target
@@ -141,8 +145,19 @@ def test_the_scorer_hears_no_orders_to_the_router() -> None:
 def test_it_decides_as_a_call_does(fields: dict[str, Any], scorer: Scorer | None, memory: SessionMemory | None) -> None:
     policy = replace(POLICY, scorer=scorer, classifier_names=("up/small",))
     facts = Facts(**{"requested_model": "claude", "prompt_tokens": 1000, **fields})
-    trial = decide(VIEW, policy, facts, timezone.now(), memory=memory)
-    assert trial.meaning == meaning_without_asking(VIEW, policy, facts, memory)
+
+    async def silence(body: dict[str, Any], target_names: Sequence[str], timeout_s: float) -> str:
+        raise NotAsked
+
+    now = timezone.now()
+    meaning = without_intent(VIEW, policy, facts, memory=memory)
+    if meaning is None:
+        choice = asyncio.run(chain.choose(policy, facts, memory, now, silence))
+        assert decide(VIEW, policy, facts, now, memory=memory).asks_classifier == bool(choice.classifier)
+        meaning = of_scene(facts, choice)
+    decided = decide(VIEW, policy, facts, now, memory=memory).meaning
+    assert decided is not None
+    assert replace(decided, choice=None) == replace(meaning, choice=None)
 
 
 def test_what_cannot_do_it_and_what_cools_down_come_last() -> None:
