@@ -19,12 +19,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import CallRecord
-from gateway.admin.line_fields import MAX_PROMPT_CHARACTERS, MAX_PROMPTS
 from gateway.admin_base import row_link
 from gateway.kept import NotKept, kept_request
 from gateway.models import Capture
 from routing.intent.words import own_words
 from routing.models import Scene
+from routing.models.scenes import MAX_EXAMPLE_LENGTH, MAX_EXAMPLES
 
 # Who makes a call an example sees its prompt and changes a scene.
 NEEDED = ("accounts.view_callrecord", "gateway.view_capture", "routing.change_scene")
@@ -76,7 +76,7 @@ def words_of(call: CallRecord) -> str:
     words = redacted(own_words(request.body["messages"]).text).strip()
     if not words:
         raise NoWords(gettext("The request holds no words of the user: it goes on with what was said before."))
-    return words[:MAX_PROMPT_CHARACTERS]
+    return words[:MAX_EXAMPLE_LENGTH]
 
 
 class ExampleForm(forms.Form):
@@ -85,7 +85,7 @@ class ExampleForm(forms.Form):
     scene = forms.ModelChoiceField(Scene.objects.all(), label=_("scene"))
     text = forms.CharField(
         label=_("example"),
-        max_length=MAX_PROMPT_CHARACTERS,
+        max_length=MAX_EXAMPLE_LENGTH,
         widget=forms.Textarea(attrs={"rows": 10, "cols": 80}),
         help_text=_("Secrets are masked as far as they are recognised. Take out what is nobody else's business."),
     )
@@ -100,9 +100,11 @@ class ExampleForm(forms.Form):
             if any(_normal(str(example)) == text for example in other.examples):
                 fault = _("The scene %(scene)s has this example already.")
                 raise ValidationError({"text": ValidationError(fault, params={"scene": other.name})})
-        if len(scene.examples) >= MAX_PROMPTS:
+        if len(scene.examples) >= MAX_EXAMPLES:
             fault = _("The scene %(scene)s has %(limit)s examples, which is the most that is possible.")
-            raise ValidationError({"scene": ValidationError(fault, params={"scene": scene.name, "limit": MAX_PROMPTS})})
+            raise ValidationError(
+                {"scene": ValidationError(fault, params={"scene": scene.name, "limit": MAX_EXAMPLES})}
+            )
         return cleaned
 
 

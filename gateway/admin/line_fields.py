@@ -10,8 +10,8 @@ from django.core.validators import ProhibitNullCharactersValidator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
-MAX_PROMPTS = 500
-MAX_PROMPT_CHARACTERS = 4000
+from routing.models.scenes import MAX_EXAMPLE_LENGTH, MAX_EXAMPLES
+
 _SEPARATOR = re.compile(r"-{3,}")
 no_null_characters = ProhibitNullCharactersValidator()
 
@@ -97,14 +97,14 @@ class PromptsField(LinesField):
     def validate(self, value: Any) -> None:
         """Raise `ValidationError` for too many prompts, and for each that is too long."""
         super().validate(value)
-        if len(value) > MAX_PROMPTS:
-            raise ValidationError(self.too_many, params={"count": len(value), "limit": MAX_PROMPTS})
+        if len(value) > MAX_EXAMPLES:
+            raise ValidationError(self.too_many, params={"count": len(value), "limit": MAX_EXAMPLES})
         faults = [
             ValidationError(
-                self.too_long, params={"begin": prompt[:30], "count": len(prompt), "limit": MAX_PROMPT_CHARACTERS}
+                self.too_long, params={"begin": prompt[:30], "count": len(prompt), "limit": MAX_EXAMPLE_LENGTH}
             )
             for prompt in value
-            if len(prompt) > MAX_PROMPT_CHARACTERS
+            if len(prompt) > MAX_EXAMPLE_LENGTH
         ]
         if faults:
             raise ValidationError(faults)

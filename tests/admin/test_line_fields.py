@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.admin.line_fields import LinesField, PromptsField, join_prompts, split_prompts
+from routing.models.scenes import MAX_EXAMPLES
 
 LINES = st.text(st.sampled_from("a你- \n\u2028\x0b"), max_size=12)
 
@@ -41,9 +42,9 @@ def test_prompts_of_one_line_are_shown_without_separators() -> None:
 
 def test_too_many_and_too_long_prompts_are_refused() -> None:
     field = PromptsField()
-    assert len(field.clean("\n".join(str(number) for number in range(500)))) == 500
+    assert len(field.clean("\n".join(str(number) for number in range(MAX_EXAMPLES)))) == MAX_EXAMPLES
     assert field.clean("长" * 4000) == ["长" * 4000]
-    for text, part in (("\n".join(str(number) for number in range(501)), "501 prompts"), ("长" * 4001, "4001")):
+    for text, part in (("\n".join(str(number) for number in range(1001)), "1001 prompts"), ("长" * 4001, "4001")):
         with pytest.raises(ValidationError) as caught:
             field.clean(text)
         assert part in " ".join(caught.value.messages)
