@@ -9,6 +9,7 @@ from django.core.handlers.asgi import ASGIRequest
 from providers import wire_json
 from providers.clients.anthropic_headers import holds_gateway_key
 from providers.translation.validation import InvalidRequest, MessagesForm
+from routing.intent.kinds import AGENT_HEADER, SESSION_HEADER
 
 
 def credentials(headers: Mapping[str, str]) -> tuple[str, ...]:
@@ -72,19 +73,19 @@ class Received:
     @property
     def agent_id(self) -> str:
         """The subagent of the client's that asks, "" if none says so."""
-        return self.headers.get("x-claude-code-agent-id", "")
+        return self.headers.get(AGENT_HEADER, "")
 
     @property
     def names_session(self) -> bool:
         """Whether `session_id` is that of one conversation, and not of a prompt cache that several may share."""
-        return bool(self.headers.get("x-claude-code-session-id")) or not self.client_body.get("prompt_cache_key")
+        return bool(self.headers.get(SESSION_HEADER)) or not self.client_body.get("prompt_cache_key")
 
     def session_id(self) -> str:
         """Return the client's session, "" if it has none.
 
         Claude Code names it in a header or in `metadata.user_id`, a JSON string; OpenAI's clients name their cache.
         """
-        for session in (self.headers.get("x-claude-code-session-id"), self.client_body.get("prompt_cache_key")):
+        for session in (self.headers.get(SESSION_HEADER), self.client_body.get("prompt_cache_key")):
             if isinstance(session, str) and session:
                 return session
         metadata = self.body.get("metadata")

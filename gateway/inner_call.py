@@ -106,7 +106,7 @@ async def opened(
             input_tokens_estimate=estimate,
             max_output_tokens=whole_number(upstream_call.body.get("max_tokens")),
             session_id=call.upstream_call.session_id,
-            agent_id=call.received.headers.get("x-claude-code-agent-id", ""),
+            agent_id=call.received.agent_id,
             user_agent=call.received.headers.get("user-agent", ""),
             request_bytes=len(upstream_call.raw),
         )

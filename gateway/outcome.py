@@ -17,15 +17,13 @@ from providers.pricing import cost_of
 from providers.translation.usage import Usage
 from routing.fallback import AttemptResult, Opened
 from routing.intent.facts import Facts, SessionMemory
+from routing.intent.sessions import REMEMBERED_KINDS
 from routing.meaning import Meaning
-from routing.models import RequestKind
 from routing.record import record_of
 from routing.select import Decision
 
 logger = logging.getLogger(__name__)
 
-# What goes on with a session; all else leaves its memory alone.
-_REMEMBERED_KINDS = frozenset({RequestKind.MAIN, RequestKind.SUBAGENT, RequestKind.TOOL_RESULT})
 
 _HEADER_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
@@ -159,7 +157,7 @@ def _remembered(call: Progress, status: str) -> Remembered | None:
         return None
     # A user who stops an answer half-way, and says how to go on, is still in the scene of that answer. After a call
     # that went where its name says a session is in no scene; one that a quota sent elsewhere is in that of before.
-    if status == "failed" or meaning.downgraded_by or facts.kind not in _REMEMBERED_KINDS:
+    if status == "failed" or meaning.downgraded_by or facts.kind not in REMEMBERED_KINDS:
         return None
     memory = SessionMemory(meaning.scene_name, opened.target.name, admitted.policy.name, timezone.now())
     return Remembered(admitted.session_keys, memory)

@@ -6,7 +6,7 @@ and where the words would decide it keeps its scene, or counts as unknown where 
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -24,13 +24,12 @@ from providers.translation.validation import whole_number
 from routing.estimate import Cost
 from routing.intent.facts import Facts, SessionMemory
 from routing.intent.reading import facts_of
+from routing.intent.sessions import REMEMBERED_KINDS
 from routing.models import Policy, RequestKind
+from routing.record import facts_of_record
 from routing.snapshot import PolicySnapshot, Snapshot
 
 _BATCH = 200
-_FLAGS = ("is_approval", "in_tool_loop", "has_history", "plan_mode", "has_image", "has_pdf", "has_tools")
-# What goes on with a session; all else leaves it where it is.
-_REMEMBERED = frozenset({RequestKind.MAIN, RequestKind.SUBAGENT, RequestKind.TOOL_RESULT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +107,12 @@ def _from_request(call: CallRecord, blob: bytes) -> Recorded:
 def _facts(call: CallRecord) -> Facts:
     """Return what the record of a call says of its request; older records say little."""
     kept = call.decision.get("facts") if isinstance(call.decision, dict) else None
-    values: dict[str, Any] = kept if isinstance(kept, dict) else {}
-    prompt = call.input_tokens + call.cache_read_tokens + call.cache_write_tokens
-    needs = values.get("needs")
-    facts = Facts(
+    return facts_of_record(
+        kept if isinstance(kept, dict) else {},
         requested_model=call.requested_model,
         kind=call.kind,
-        prompt_tokens=whole_number(values.get("prompt_tokens")) or prompt,
-        max_tokens=whole_number(values.get("max_tokens")),
-        pdf_tokens=whole_number(values.get("pdf_tokens")) or 0,
-        needs=frozenset(str(need) for need in needs) if isinstance(needs, list) else frozenset(),
-        effort=str(values.get("effort") or ""),
+        prompt_tokens=call.input_tokens + call.cache_read_tokens + call.cache_write_tokens,
     )
-    flags: dict[str, Any] = {name: True for name in _FLAGS if values.get(name) is True}
-    return replace(facts, **flags)
 
 
 def replay(snapshot: Snapshot, policy: PolicySnapshot, calls: Iterable[Recorded]) -> Iterator[Replayed]:
@@ -150,7 +141,7 @@ def replay(snapshot: Snapshot, policy: PolicySnapshot, calls: Iterable[Recorded]
             recorded="" if recorded.has_words else call.scene_name,
         )
         result = _result(policy, recorded, trial)
-        if session and result.target and result.scene and recorded.facts.kind in _REMEMBERED:
+        if session and result.target and result.scene and recorded.facts.kind in REMEMBERED_KINDS:
             sessions[session] = SessionMemory(result.scene, result.target, policy.name, call.started_at)
         yield result
 

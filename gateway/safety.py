@@ -70,10 +70,9 @@ async def _verdicts(
 ) -> dict[str, Verdict]:
     """Return the verdict of each call by its id, "unavailable" for those that could not be judged."""
     verdicts = dict.fromkeys((use.id for use in tool_uses), _UNAVAILABLE)
-    is_subagent = "x-claude-code-agent-id" in call.received.headers
     try:
         question = safety_prompt.question(
-            context, call.upstream_call.body["messages"], tool_uses, is_subagent=is_subagent
+            context, call.upstream_call.body["messages"], tool_uses, is_subagent=bool(call.received.agent_id)
         )
         if question.ids:
             body = safety_prompt.request(question, takes_format=model.wire_format == "openai")

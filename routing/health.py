@@ -104,10 +104,6 @@ class Health:
             now = self._clock()
             return all(self._rests(_keys_of(target, name), now) for name in _credential_names(target))
 
-    def ordered(self, targets: Iterable[Target]) -> list[Target]:
-        """Return `targets`, those that rest last."""
-        return sorted(targets, key=self.rests)
-
     def why(self, target: Target) -> str:
         """Return why `target` rests, "" if it does not."""
         with self._lock:

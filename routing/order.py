@@ -9,13 +9,12 @@ from typing import Protocol
 
 from providers.target import Target
 from routing.estimate import Cost, cost_of_call
+from routing.health import OWN_CREDENTIAL
 from routing.intent.facts import Facts
 from routing.models import Route
 
 # Of so many sessions one tries a target first whose speed nobody knows.
 EXPLORE_EVERY = 10
-# The name under which health knows the credential that a client sends along.
-OWN_CREDENTIAL = "client's own"
 
 
 class Health(Protocol):

@@ -1,8 +1,11 @@
 """How a decision came about, as the record of its call keeps it: for people to read, and to be decided again later."""
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from providers.translation.validation import whole_number
 from routing.intent.facts import Facts
 from routing.meaning import Meaning
 
@@ -43,3 +46,22 @@ def _facts(facts: Facts) -> dict[str, Any]:
         # Tells whether two calls had the same words, not which.
         values["text_sha"] = hashlib.sha256(facts.text.encode("utf-8", "replace")).hexdigest()[:16]
     return {name: value for name, value in values.items() if value}
+
+
+def facts_of_record(kept: Mapping[str, Any], *, requested_model: str, kind: str, prompt_tokens: int) -> Facts:
+    """Return the facts that a record keeps; of what it does not hold, those given, else nothing.
+
+    `kept` is of the version that wrote it: any part may be absent, or of another shape.
+    """
+    needs = kept.get("needs")
+    facts = Facts(
+        requested_model=requested_model,
+        kind=kind,
+        prompt_tokens=whole_number(kept.get("prompt_tokens")) or prompt_tokens,
+        max_tokens=whole_number(kept.get("max_tokens")),
+        pdf_tokens=whole_number(kept.get("pdf_tokens")) or 0,
+        needs=frozenset(str(need) for need in needs) if isinstance(needs, list) else frozenset(),
+        effort=str(kept.get("effort") or ""),
+    )
+    flags: dict[str, Any] = {name: True for name in _FLAGS if kept.get(name) is True}
+    return replace(facts, **flags)

@@ -13,7 +13,7 @@ from routing.intent.words import brings_results
 from routing.models import RequestKind
 
 AGENT_HEADER = "x-claude-code-agent-id"
-_SESSION_HEADER = "x-claude-code-session-id"
+SESSION_HEADER = "x-claude-code-session-id"
 _BILLING = "x-anthropic-billing-header:"
 _SUBAGENT = "cc_is_subagent=true"
 # A probe says "Hi". A question with one token of answer ("is this spam: …?") is real work.
@@ -40,7 +40,7 @@ def kind_of(body: Mapping[str, Any], headers: Mapping[str, str]) -> str:
 
 def is_claude_code(body: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
     """Say whether Claude Code sent this: by header, billing line or the form of the user id; each can be off."""
-    if headers.get(_SESSION_HEADER) or _billing_line(body):
+    if headers.get(SESSION_HEADER) or _billing_line(body):
         return True
     metadata = body.get("metadata")
     user_id = metadata.get("user_id") if isinstance(metadata, Mapping) else None

@@ -7,6 +7,10 @@ from itertools import islice
 from typing import Any
 
 from routing.intent.words import last_request, own_words
+from routing.models import RequestKind
+
+# What goes on with a session; all else leaves its memory alone.
+REMEMBERED_KINDS = frozenset({RequestKind.MAIN, RequestKind.SUBAGENT, RequestKind.TOOL_RESULT})
 
 # Of the loop's messages so many are looked at, so many of their blocks, and so much of each text: enough to tell
 # conversations apart, and an upper bound on the work, whatever a client sends.

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from providers.target import PriceList, Secret, Target
+from routing.health import OWN_CREDENTIAL
 from routing.intent.facts import Facts, SessionMemory
 from routing.meaning import Meaning
-from routing.order import EXPLORE_EVERY, OWN_CREDENTIAL, ordered
+from routing.order import EXPLORE_EVERY, ordered
 from routing.select import Decision, select
 from routing.snapshot import PolicySnapshot, RouteSnapshot, Snapshot
 from tests.accounts.books import NOW, target
