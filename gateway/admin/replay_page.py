@@ -1,12 +1,13 @@
 """The page that decides recorded calls again by a policy as it is now: what would move, and what it would cost."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -23,15 +24,18 @@ from routing.snapshot import PolicySnapshot, Snapshot, load
 # A browser waits; the command replay_routing takes as many as there are.
 MAX_CALLS = 1000
 _SHOWN = 100
+# The ends of the calendar have no midnight in every zone.
+_DAYS = [MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(9000, 1, 1))]
 
 
 class ReplayForm(forms.Form):
     """Which calls are decided again."""
 
-    since = forms.DateField(label=_("since"), widget=forms.DateInput(attrs={"type": "date"}))
+    since = forms.DateField(label=_("since"), validators=_DAYS, widget=forms.DateInput(attrs={"type": "date"}))
     until = forms.DateField(
         label=_("until"),
         required=False,
+        validators=_DAYS,
         widget=forms.DateInput(attrs={"type": "date"}),
         help_text=_("That day included. Empty: until now."),
     )

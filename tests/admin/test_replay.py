@@ -35,6 +35,9 @@ class Page(ReplayTestCase):
         page = self.client.get(self.url, {"since": "yesterday"})
         assert list(page.context["form"].errors) == ["since"]
         assert self.client.get(reverse("admin:routing_replay", args=(99999,))).status_code == 404
+        # The ends of the calendar are none of a zone's.
+        for query in ({"since": "0001-01-01"}, {**self.since, "until": "9999-12-31"}):
+            assert self.client.get(self.url, query).context["form"].errors, query
 
     def test_names_and_refusals_are_escaped(self) -> None:
         self.call("你好", scene_name=SCRIPT, model_name=SCRIPT)

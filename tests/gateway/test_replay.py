@@ -201,6 +201,7 @@ class Command(ReplayTestCase):
             (["--policy", "none"], "no policy none"),
             (["--policy", "new", "--since", "yesterday"], "--since"),
             (["--policy", "new", "--until", "2026-02-31"], "--until"),
+            (["--policy", "new", "--since", "0001-01-01T00:00+08:00"], "--since"),
             (["--policy", "new", "--limit", "0"], "--limit"),
         ):
             with pytest.raises(CommandError, match=part):

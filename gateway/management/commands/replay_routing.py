@@ -52,17 +52,17 @@ def _moment(text: str | None, snapshot: Snapshot, option: str) -> datetime | Non
     """Return the moment that `text` names. Raises `CommandError`."""
     if not text:
         return None
+    zone = snapshot.settings.business_time_zone
     try:
         moment = parse_datetime(text)
         day = parse_date(text) if moment is None else None
-    except ValueError:
-        moment, day = None, None
-    if day is not None:
-        moment = datetime.combine(day, time())
-    if moment is None:
-        raise CommandError(f"{option}: {text} is no date or time. Write 2026-01-31 or 2026-01-31T08:00.")
-    zone = snapshot.settings.business_time_zone
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+        if day is not None:
+            moment = datetime.combine(day, time())
+        if moment is not None:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass  # the 31st of February, the first day of the calendar
+    raise CommandError(f"{option}: {text} is no date or time. Write 2026-01-31 or 2026-01-31T08:00.")
 
 
 def _line(each: Replayed) -> str:
