@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from gateway.admin.ordering import OrderedFormSet, OrderedRows
 from gateway.admin_base import ModelAdmin, TabularInline
@@ -48,6 +49,13 @@ class EntryAdmin(ModelAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: rows are changed on the page of their owner."""
         return False
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Refuse: rows are deleted on the page of their owner, which checks what is left of its list.
+
+        The permission to delete them stays, as it is asked for when their owner is deleted.
+        """
+        raise PermissionDenied
 
     def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
         """Return nothing, which hides the table from the index."""

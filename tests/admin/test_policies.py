@@ -34,6 +34,17 @@ class PolicyForms(AdminTestCase):
         assert response.status_code == 200
         return dict(response.context["adminform"].form.errors)  # type: ignore[attr-defined]
 
+    def test_no_target_is_deleted_behind_the_back_of_its_route(self) -> None:
+        entry = RouteEntry.objects.get()
+        url = reverse("admin:routing_routeentry_delete", args=(entry.pk,))
+        assert self.client.post(url, {"post": "yes"}).status_code == 403
+        assert RouteEntry.objects.filter(pk=entry.pk).exists()
+        spare = Route.objects.create(name="spare")
+        RouteEntry.objects.create(route=spare, model=self.models[0])
+        url = reverse("admin:routing_route_delete", args=(spare.pk,))
+        assert self.client.post(url, {"post": "yes"}).status_code == 302
+        assert not Route.objects.filter(name="spare").exists()
+
     def test_a_policy_by_intent_is_saved_with_all_its_lists(self) -> None:
         response = self.add(
             scenes=[self.chat.pk, self.code.pk],
