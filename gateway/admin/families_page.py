@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import AdminSite
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -79,6 +80,8 @@ def families_view(site: AdminSite, request: HttpRequest) -> HttpResponse:
             # Something that was chosen has gone meanwhile.
             messages.error(request, " ".join(error.problems))
         else:
+            if changes:
+                _log(request, chosen)
             text = gettext("The families are mapped.") if changes else gettext("Nothing was changed.")
             messages.success(request, text)
             return HttpResponseRedirect(reverse("admin:routing_modelalias_changelist"))
@@ -89,3 +92,12 @@ def families_view(site: AdminSite, request: HttpRequest) -> HttpResponse:
         "form": form,
     }
     return TemplateResponse(request, "admin/routing/modelalias/families.html", context)
+
+
+def _log(request: HttpRequest, chosen: Mapping[str, str]) -> None:
+    LogEntry.objects.log_actions(
+        user_id=str(request.user.pk),
+        queryset=ModelAlias.objects.filter(pattern__in=[FAMILIES[family] for family in chosen]),
+        action_flag=CHANGE,
+        change_message="Mapped with Claude's families.",
+    )

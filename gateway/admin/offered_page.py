@@ -37,7 +37,7 @@ def offered_view(site: AdminSite, request: HttpRequest, which: str) -> HttpRespo
     """Show what is offered, and make it."""
     if which not in _TITLES:
         raise Http404
-    if not request.user.has_perm("routing.add_scene"):
+    if not request.user.has_perms(("routing.add_scene", "routing.add_route")):
         raise PermissionDenied
     chosen = cast("Which", which)
     language = offered_language(get_language() or "en")

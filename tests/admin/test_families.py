@@ -1,5 +1,6 @@
 """The page that maps Claude's families."""
 
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
@@ -36,9 +37,12 @@ class FamiliesPageTest(AdminTestCase):
                 "claude-*opus*": (None, "None", "代码修改"),
             },
         )
+        logged = LogEntry.objects.filter(content_type__model="modelalias").values_list("object_repr", flat=True)
+        self.assertEqual(sorted(logged), ["claude-*haiku*", "claude-*opus*", "claude-*sonnet*"])
         form = self.client.get(reverse(self.url)).context["form"]
         self.assertEqual(form.initial, {family: target for family, target in chosen.items() if target})
         self.assertContains(self.client.post(reverse(self.url), chosen, follow=True), "Nothing was changed.")
+        self.assertEqual(logged.count(), 3)
 
     def test_what_is_not_offered_is_refused(self) -> None:
         response = self.client.post(reverse(self.url), {"haiku": "up/off"})

@@ -251,7 +251,12 @@ class Offered(SceneTestCase):
         assert scene is not None
         Scene.objects.filter(pk=scene.pk).update(examples=["own"])
         self.as_viewer("add_scene")
-        self.client.post(self.url("templates"), {"language": "en", "replace": "on"})
+        assert self.client.post(self.url("templates"), {"language": "en"}).status_code == 403  # it makes routes as well
+        self.client.force_login(User.objects.create_user("adder", is_staff=True))
+        User.objects.get(username="adder").user_permissions.add(
+            *Permission.objects.filter(codename__in=["view_scene", "add_scene", "add_route"])
+        )
+        assert self.client.post(self.url("templates"), {"language": "en", "replace": "on"}).status_code == 302
         scene.refresh_from_db()
         assert scene.examples == ["own"]
         self.client.force_login(User.objects.create_user("other", is_staff=True))
