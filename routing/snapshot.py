@@ -282,7 +282,9 @@ def _scorers(policies: Iterable[PolicySnapshot]) -> dict[int, Scorer]:
 
 
 def _aliases(routes: Mapping[int, RouteSnapshot]) -> tuple[AliasSnapshot, ...]:
-    rows = sorted(ModelAlias.objects.select_related("model__provider", "scene"), key=_precedence)
+    # A scene that is switched off is none, under whatever name.
+    usable = ModelAlias.objects.exclude(scene__is_enabled=False)
+    rows = sorted(usable.select_related("model__provider", "scene"), key=_precedence)
     return tuple(
         AliasSnapshot(
             alias.pattern,

@@ -84,6 +84,14 @@ class Names(IntentCase):
             # The session is in the scene: what comes under another name goes on there.
             assert chosen(await ask(gateway, turn("ok"), model="something-else")) == HARD
 
+    async def test_an_alias_for_a_scene_that_is_switched_off_means_nothing(self) -> None:
+        await ModelAlias.objects.acreate(pattern="claude-opus-*", scene=self.scenes["hard"])
+        await Scene.objects.filter(name="hard").aupdate(is_enabled=False)
+        async with self.gateway(said()) as gateway:
+            assert chosen(await ask(gateway, REFACTOR)) == CODE
+            offered = await gateway.client.get("/v1/models")
+        assert "hard" not in offered.text
+
     async def test_an_alias_means_a_model_or_a_route(self) -> None:
         model = await Model.objects.aget(model_id="c")
         await ModelAlias.objects.acreate(pattern="claude-opus-*", model=model)
