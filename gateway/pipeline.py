@@ -4,6 +4,7 @@ read    body -> Messages request, validated; the client may speak another format
 admit   ledger: key -> caller, configuration, quota reservation, running row
 select  facts of the request -> its meaning, by intent where the policy says so -> candidates with reasons
 open    fallback: ask candidates until one yields its first event
+        continuation: if the policy says so, the answer goes on elsewhere should it break
 relay   events out as they come
 judge   safety: verdicts on the tool calls, where the client asked for them and the upstream gives none
 settle  ledger: usage, cost, attempts; before the end of the answer goes out

@@ -1,5 +1,6 @@
 """Scenes in the admin: their examples and rules, their order, and the one that must stay."""
 
+import dataclasses
 from typing import Any
 
 from django.contrib.auth.models import Permission
@@ -7,8 +8,11 @@ from django.http import HttpResponse
 from django.urls import reverse
 
 from accounts.models import User
+from gateway.admin.scene_forms import SceneRuleForm
+from gateway.config.scenes import RULE_COLUMNS
 from providers.models import ConfigVersion, Model, Provider
 from routing.models import Policy, Route, RouteEntry, Scene, SceneRule
+from routing.snapshot import SceneRuleSnapshot
 from tests.admin.pages import AdminTestCase, list_url, row_url
 from tests.admin.rows import SCRIPT
 
@@ -48,6 +52,13 @@ class SceneTestCase(AdminTestCase):
         viewer = User.objects.create_user("viewer", is_staff=True)
         viewer.user_permissions.add(*Permission.objects.filter(codename__in=["view_scene", *codenames]))
         self.client.force_login(viewer)
+
+
+def test_a_condition_of_a_rule_is_known_to_calls_files_and_the_form() -> None:
+    conditions = {field.name for field in SceneRule._meta.fields} - {"id", "scene", "position", "is_enabled"}
+    assert {field.name for field in dataclasses.fields(SceneRuleSnapshot)} - {"position"} == conditions
+    assert set(RULE_COLUMNS.values()) - {"is_enabled"} == conditions
+    assert set(SceneRuleForm.base_fields) - {"position", "is_enabled"} == conditions
 
 
 class Examples(SceneTestCase):
