@@ -90,11 +90,25 @@ def _empty_scenes(in_use: Sequence["Scene"]) -> Iterable[ValidationError]:
     filled = set(RouteEntry.objects.values_list("route_id", flat=True).distinct())
     for scene in in_use:
         if scene.route_id not in filled:
-            yield ValidationError(
-                _("The scene %(scene)s is empty: its route %(route)s has no targets."),
-                "empty_scene",
-                {"scene": scene.name, "route": scene.route.name},
-            )
+            yield _empty(scene)
+
+
+def _empty(scene: "Scene") -> ValidationError:
+    return ValidationError(
+        _("The scene %(scene)s is empty: its route %(route)s has no targets."),
+        "empty_scene",
+        {"scene": scene.name, "route": scene.route.name},
+    )
+
+
+def fault_of_use(scene: "Scene") -> ValidationError | None:
+    """Return why a scene cannot be enabled with its route, None if it can: none that a policy chooses from is empty."""
+    from routing.models import Policy
+
+    smart = Policy.objects.filter(mode=SMART).prefetch_related("scenes")
+    if scene.route.entries.exists() or not any(_uses(policy, scene) for policy in smart):
+        return None
+    return _empty(scene)
 
 
 def _kind_rule_faults(kind_rules: Iterable["KindRule"], in_use: set[int]) -> Iterable[ValidationError]:

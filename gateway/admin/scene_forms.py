@@ -10,7 +10,7 @@ from gateway.admin.line_fields import ConditionField, LinesField, PromptsField, 
 from gateway.admin.ordering import OrderedFormSet, OrderedRows
 from gateway.admin_base import StackedInline
 from routing.models import Effort, Scene, SceneRule
-from routing.policy_rules import fault_of_disabling
+from routing.policy_rules import fault_of_disabling, fault_of_use
 
 if TYPE_CHECKING:
     _SceneModelForm = forms.ModelForm[Scene]
@@ -59,6 +59,16 @@ class SceneForm(_SceneModelForm):
         if not is_enabled and self.instance.pk and (fault := fault_of_disabling(self.instance)):
             raise fault
         return is_enabled
+
+    def clean(self) -> dict[str, Any] | None:
+        """Raise `ValidationError` when a policy would choose from a scene that has no targets."""
+        cleaned = super().clean() or {}
+        route = cleaned.get("route")
+        if route is not None and cleaned.get("is_enabled", self.instance.is_enabled):
+            self.instance.name, self.instance.route = cleaned.get("name", self.instance.name), route
+            if fault := fault_of_use(self.instance):
+                self.add_error("route", fault)
+        return cleaned
 
 
 class SceneRuleForm(_SceneRuleModelForm):

@@ -26,7 +26,7 @@ from routing.models import (
     SceneRule,
     TrainedScorer,
 )
-from routing.policy_rules import SMART, fault_of_deleting, fault_of_disabling
+from routing.policy_rules import fault_of_default, fault_of_deleting, fault_of_disabling, fault_of_use
 
 # Dragging orders the rows of one page, so all of them must be on it.
 ALL_ROWS = 1000
@@ -113,6 +113,14 @@ class SceneAdmin(OrderedRows, SwitchableAdmin):
             self._tell(request, fault)
         return None if faults else delete_after_confirmation(self, request, queryset)
 
+    @admin.action(permissions=["change"], description=_("Enable the selected %(verbose_name_plural)s"))
+    def enable(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Switch the rows on, except those that a policy would choose and nothing would answer."""
+        empty = {scene.pk: fault for scene in queryset if (fault := fault_of_use(scene))}
+        for fault in empty.values():
+            self._tell(request, fault)
+        super().enable(request, queryset.exclude(pk__in=empty))
+
     @admin.action(permissions=["change"], description=_("Disable the selected %(verbose_name_plural)s"))
     def disable(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Switch the rows off, except those that must answer."""
@@ -125,14 +133,9 @@ class SceneAdmin(OrderedRows, SwitchableAdmin):
     def set_default(self, request: HttpRequest, queryset: QuerySet[Scene]) -> None:
         """Make the one selected scene the default, unless a policy could then not choose it."""
         scenes = list(queryset[:2])
-        if len(scenes) == 1:
-            own_lists = scenes[0].policies.model._default_manager.filter(mode=SMART, scenes__isnull=False)
-            names = own_lists.exclude(scenes=scenes[0]).distinct().order_by("name").values_list("name", flat=True)
-            if names:
-                text = gettext("Add the scene %(scene)s to these policies first; each needs its default: %(policies)s.")
-                values = {"scene": scenes[0].name, "policies": ", ".join(names)}
-                self.message_user(request, text % values, messages.ERROR)
-                return
+        if len(scenes) == 1 and (fault := fault_of_default(scenes[0]) or fault_of_use(scenes[0])):
+            self._tell(request, fault)
+            return
         make_default(self, request, queryset, is_enabled=True)
 
     def _tell(self, request: HttpRequest, fault: ValidationError) -> None:

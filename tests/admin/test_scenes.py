@@ -222,11 +222,30 @@ class Default(SceneTestCase):
         policy = Policy.objects.create(name="smart", mode="smart")
         policy.scenes.add(self.chat)
         chosen = {"action": "set_default", "_selected_action": [self.code.pk]}
-        self.assertContains(self.client.post(list_url(Scene), chosen, follow=True), "each needs its default: smart")
+        self.assertContains(
+            self.client.post(list_url(Scene), chosen, follow=True), "is not in the list of the policy smart"
+        )
         assert Scene.objects.get(is_default=True) == self.chat
         policy.scenes.add(self.code)
         self.client.post(list_url(Scene), chosen)
         assert Scene.objects.get(is_default=True) == self.code
+
+    def test_no_scene_that_a_policy_may_choose_is_empty(self) -> None:
+        empty = str(Route.objects.create(name="empty").pk)
+        assert self.save(None, route=empty).status_code == 302  # nobody chooses from it yet
+        scene = Scene.objects.get(name="Refactoring")
+        Scene.objects.filter(pk=scene.pk).update(is_enabled=False)
+        Policy.objects.create(name="smart", mode="smart")
+        for response in (self.save(self.code, route=empty), self.save(scene, is_enabled="on", route=empty)):
+            errors = response.context["adminform"].form.errors  # type: ignore[attr-defined]
+            assert list(errors) == ["route"]
+            assert "its route empty has no targets" in errors["route"][0]
+        for action in ("enable", "set_default"):
+            chosen = {"action": action, "_selected_action": [scene.pk]}
+            self.assertContains(self.client.post(list_url(Scene), chosen, follow=True), "has no targets")
+        scene.refresh_from_db()
+        assert (scene.is_enabled, scene.is_default) == (False, False)
+        assert self.save(scene, is_enabled="", route=empty).status_code == 302
 
 
 class Offered(SceneTestCase):
