@@ -10,10 +10,13 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 HELD_OUT = ROOT / "tests" / "fixtures" / "intent" / "held_out.jsonl"
-SCENES = ROOT / "routing" / "data" / "measured_scenes.json"
+# Sets A and B are the scenes that the gateway offers; set C is cut by the effort of the work.
+OFFERED = ROOT / "routing" / "data" / "offered_scenes.json"
+EFFORT = HELD_OUT.with_name("effort_scenes.json")
 REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
 
 
@@ -40,12 +43,22 @@ class Answer:
 
 
 def scene_sets() -> dict[str, list[MeasuredScene]]:
-    """Return the scenes of each set."""
-    stored = json.loads(SCENES.read_text(encoding="utf-8"))
-    return {
-        name: [MeasuredScene(row["name"], row["description"], tuple(row["examples"]), row["key"]) for row in rows]
-        for name, rows in stored.items()
-    }
+    """Return the scenes of each set, with the names, descriptions and examples of both languages."""
+    offered = json.loads(OFFERED.read_text(encoding="utf-8"))
+    sets = {name: [_of_both(row) for row in offered[which]] for name, which in (("A", "defaults"), ("B", "templates"))}
+    sets["C"] = [
+        MeasuredScene(row["name"], row["description"], tuple(row["examples"]), row["key"])
+        for row in json.loads(EFFORT.read_text(encoding="utf-8"))
+    ]
+    return sets
+
+
+def _of_both(row: dict[str, Any]) -> MeasuredScene:
+    def joined(field: str) -> str:
+        return f"{row[field]['zh-hans']} {row[field]['en']}"
+
+    examples = (*row["examples"]["en"], *row["examples"]["zh-hans"])
+    return MeasuredScene(joined("name"), joined("description"), examples, row["key"])
 
 
 def answers() -> list[Answer]:

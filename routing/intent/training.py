@@ -131,11 +131,16 @@ def _words(lessons: Sequence[_Lesson], shares: Sequence[Sequence[float]], count:
     return {word: tuple(row) for word, row in words.items() if max(map(abs, row)) >= 0.01}
 
 
-def ensure(policies: Iterable[PolicySnapshot]) -> None:
-    """Train the scorers that smart policies lack, and delete those that none of `policies` needs any longer."""
-    wanted = {
+def _wanted(policies: Iterable[PolicySnapshot]) -> dict[str, PolicySnapshot]:
+    """Return the policies that need a scorer, by its fingerprint."""
+    return {
         fingerprint(policy.scenes): policy for policy in policies if policy.mode == Policy.Mode.SMART and policy.scenes
     }
+
+
+def ensure(policies: Iterable[PolicySnapshot]) -> None:
+    """Train the scorers that smart policies lack."""
+    wanted = _wanted(policies)
     present = set(TrainedScorer.objects.filter(fingerprint__in=wanted).values_list("fingerprint", flat=True))
     for key, policy in wanted.items():
         if key in present:
@@ -150,12 +155,13 @@ def ensure(policies: Iterable[PolicySnapshot]) -> None:
             # Another process may have been as quick.
             TrainedScorer.objects.get_or_create(fingerprint=key, defaults={"weights": weights, "report": report})
         logger.info("Trained the scorer %s of the policy %s (%d bytes)", key[:12], policy.name, len(weights))
-    TrainedScorer.objects.exclude(fingerprint__in=wanted).delete()
 
 
 def ensure_all() -> None:
-    """Bring the scorers to what the configuration says."""
+    """Bring the scorers to what the configuration says: train what is missing, delete what nobody needs."""
     ensure(snapshot.load().policies.values())
+    # Read anew: meanwhile another process may have trained for a newer configuration.
+    TrainedScorer.objects.exclude(fingerprint__in=_wanted(snapshot.load().policies.values())).delete()
 
 
 def ensure_after_commit(**_kwargs: Any) -> None:

@@ -10,6 +10,7 @@ from django.test import TestCase
 from providers import config_version
 from routing import snapshot
 from routing.intent import training
+from routing.intent.training import ensure
 from routing.models import Policy, Route, Scene, TrainedScorer
 
 
@@ -31,7 +32,7 @@ class EnsureTest(TestCase):
         connection.run_on_commit.clear()
 
     def _ensure(self) -> None:
-        training.ensure(snapshot.load().policies.values())
+        training.ensure_all()
 
     def _scorer(self) -> object:
         return snapshot.load().policies[self.policy.pk].scorer
@@ -69,6 +70,16 @@ class EnsureTest(TestCase):
         self.policy.delete()
         self._ensure()
         self.assertFalse(TrainedScorer.objects.exists())
+
+    def test_a_slow_process_spares_what_a_newer_configuration_needs(self) -> None:
+        older = list(snapshot.load().policies.values())
+        self.code.examples = [*self.code.examples, "add an endpoint"]
+        self.code.save(update_fields=["examples"])
+        self._ensure()
+        newer = TrainedScorer.objects.get().fingerprint
+        with patch.object(training, "ensure", side_effect=lambda _policies: ensure(older)):
+            training.ensure_all()
+        self.assertEqual(TrainedScorer.objects.get().fingerprint, newer)
 
     def test_damaged_weights_are_logged_and_leave_the_policy_without_a_scorer(self) -> None:
         self._ensure()
