@@ -19,7 +19,7 @@ from providers.clients.anthropic_headers import sends_own_credential
 from providers.clients.base import Answer, UpstreamCall
 from providers.errors import ErrorKind, UpstreamError
 from providers.target import Secret, Target
-from routing import health, slots
+from routing import health, patience, slots
 from routing.health import OWN_CREDENTIAL, Health, Try
 from routing.rotation import in_turn
 from routing.slots import Slot
@@ -204,6 +204,16 @@ class _Search:
             for question in questions
         )
 
+    def _has_other(self, target: Target) -> bool:
+        """Say whether there is another target that may help and does not rest."""
+        return any(
+            self._may_help(question)
+            and question.target is not target
+            and not (self.cooldowns is not None and self.cooldowns.rests(question.target))
+            for questions in (self.left, self.full)
+            for question in questions
+        )
+
     async def _wait(self) -> Opened | None:
         """Ask those that had no slot free, as soon as they have one."""
         self.full = deque(question for question in self.full if self._may_help(question))
@@ -261,22 +271,28 @@ class _Search:
             )
             return duration_ms
 
-        opened = None
+        opened, asked = None, target
+        if attempt.follows_silence and self.cooldowns is not None and self._has_other(target):
+            asked = patience.as_probe(target, self.cooldowns.ttft_ms(target.name))
         try:
-            opened = await _open(target, question.secret, self.call)
+            opened = await _open(asked, question.secret, self.call)
         except UpstreamError as error:
             report(error.kind, error.status, error.message)
             logger.warning("%s failed: %s", target.name, error)
             self._failed(question, attempt, error)
             return None
         except asyncio.CancelledError:
-            report("cancelled", None)
+            waited_ms = report("cancelled", None)
+            if self.call.streamed and waited_ms >= patience.OF_A_CLIENT_S * 1000 and self._has_other(target):
+                # The next one should not have to give up as well.
+                self._note(question, attempt, _given_up(target, waited_ms))
             raise
         finally:
             self._end(attempt)
             if opened is None:
                 slot.release()
-        opened.credential_name, opened.slot, opened.cooldowns = question.credential_name, slot, self.cooldowns
+        opened.target, opened.credential_name = target, question.credential_name
+        opened.slot, opened.cooldowns = slot, self.cooldowns
         if not self.call.streamed:
             opened.free()  # it was read to its end
         if opened.answer.is_empty and not self.call.is_passthrough and self.empty is None and not self._is_last(target):
@@ -294,12 +310,15 @@ class _Search:
             (self.cooldowns or health.current()).began_to_answer(target, ttft_ms)
         return opened
 
+    def _note(self, question: _Question, attempt: Try, error: UpstreamError) -> None:
+        if self.cooldowns is not None and _cools(error, is_own=question.is_own):
+            self.cooldowns.failed(question.target, question.credential_name, error, attempt)
+
     def _failed(self, question: _Question, attempt: Try, error: UpstreamError) -> None:
         """Note a failure: what rests, what need not be asked any more, whether the search is over."""
         target, is_of_credential = question.target, error.kind in _CREDENTIAL_KINDS
         self.errors.append(error)
-        if self.cooldowns is not None and _cools(error, is_own=question.is_own):
-            self.cooldowns.failed(target, question.credential_name, error, attempt)
+        self._note(question, attempt, error)
         if not is_of_credential:
             self.asked.add(target.name)
         if error.never_connected:
@@ -323,6 +342,11 @@ async def _open(target: Target, secret: Secret | None, call: UpstreamCall) -> Op
             await answer.aclose()
             raise
     return opened
+
+
+def _given_up(target: Target, waited_ms: int) -> UpstreamError:
+    message = f"the client gave up after {round(waited_ms / 1000)} s without an answer"
+    return UpstreamError(ErrorKind.TIMEOUT, message, provider=target.provider_name)
 
 
 def _go_on(errors: list[UpstreamError]) -> bool:

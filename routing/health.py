@@ -59,10 +59,11 @@ class Cooling:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """A call that asks a target: when it began, and what it is the probe of."""
+    """A call that asks a target: when it began, what it is the probe of, and whether that failed by saying nothing."""
 
     began: float
     probes: tuple[Key, ...] = ()
+    follows_silence: bool = False
 
 
 @dataclass(slots=True)
@@ -163,7 +164,7 @@ class Health:
             for key in probes:
                 timeouts = target.timeouts
                 self._states[key].probed_until = now + timeouts.connect_s + timeouts.first_event_s + _PROBE_GRACE_S
-            return Try(now, probes)
+            return Try(now, probes, any(self._states[key].cooldown.error_kind == ErrorKind.TIMEOUT for key in probes))
 
     def end(self, attempt: Try) -> None:
         """Let others try what `attempt` was the probe of. May be called twice; call it however the attempt ended."""
