@@ -64,6 +64,18 @@ _LACKS = {
 _WINDOW = re.compile(r"prompt of about (\d+) tokens exceeds its window")
 _COOLING = re.compile(r"cooling down for (\d+) s after (\w+)")
 _ON_TRIAL = re.compile(r"on trial after (\w+)")
+# As `routing.intent.rules` writes what held.
+_RULE = re.compile(r"rule (\d+): (.+)", re.DOTALL)
+_CONDITIONS = {
+    "plan mode": _("plan mode"),
+    "no plan mode": _("no plan mode"),
+    "image": _("has an image"),
+    "no image": _("has no image"),
+    "PDF": _("has a PDF file"),
+    "no PDF": _("has no PDF file"),
+    "tools": _("has tools"),
+    "no tools": _("no tools"),
+}
 _FLAGS = {
     "is_approval": _("the words only agree"),
     "in_tool_loop": _("in a tool loop"),
@@ -112,6 +124,44 @@ def reason_text(reason: str) -> str:
     return reason
 
 
+def _rule_text(by: str, rule: str) -> str:
+    """Return what a record names as the rule, in the reader's language as far as the gateway has worded it."""
+    if by == "kind" and rule in KindRule.Action.values:
+        return str(KindRule.Action(rule).label)
+    found = _RULE.fullmatch(rule) if by == "rule" else None
+    if found is None:
+        return rule
+    parts, rest = [], found[2]
+    # Keyword and pattern come last, and may hold commas themselves.
+    while rest and not rest.startswith(("keyword ", "pattern ")):
+        part, _comma, rest = rest.partition(", ")
+        parts.append(_condition(part))
+    if rest.startswith("keyword "):
+        rest = gettext("keyword %(keyword)s") % {"keyword": rest.removeprefix("keyword ")}
+    elif rest:
+        rest = gettext("pattern %(pattern)s") % {"pattern": rest.removeprefix("pattern ")}
+    conditions = ", ".join([*parts, *([rest] if rest else [])])
+    return gettext("no. %(number)s: %(conditions)s") % {"number": found[1], "conditions": conditions}
+
+
+def _condition(words: str) -> str:
+    name, _space, value = words.partition(" ")
+    if name == "effort":
+        label = str(Effort(value).label) if value in Effort.values else value
+        return gettext("thinking effort: %(effort)s") % {"effort": label}
+    if name == "time":
+        return gettext("time: %(time)s") % {"time": value}
+    if found := re.fullmatch(r"at (least|most) (\d+) tokens", words):
+        is_least = found[1] == "least"
+        text = (
+            gettext("at least %(count)s tokens of prompt")
+            if is_least
+            else gettext("at most %(count)s tokens of prompt")
+        )
+        return text % {"count": grouped(int(found[2]))}
+    return str(_CONDITIONS.get(words, words))
+
+
 def decision_html(record: Any, **more: Any) -> SafeString:
     """Return `record` as HTML, everything in it escaped; `more` is for the template, such as `threshold`."""
     if not isinstance(record, Mapping) or not (record or more):
@@ -148,15 +198,13 @@ def _pairs(passed: Any) -> list[tuple[str, str]]:
 def _rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what decided, as label and text."""
     by, rule = _text(record.get("by")), _text(record.get("rule"))
-    if by == "kind" and rule in KindRule.Action.values:
-        rule = str(KindRule.Action(rule).label)
     detail = _text(record.get("detail"))
     order = _text(record.get("order"))
     found = [
         (gettext("kind"), kind_label(_text(record.get("kind")))),
         (gettext("scene"), _text(record.get("scene"))),
         (gettext("decided by"), by_label(by) or _text(record.get("reason"))),
-        (gettext("rule"), rule),
+        (gettext("rule"), _rule_text(by, rule)),
         # A rule's text is its detail too.
         (gettext("because"), "" if detail == rule else str(_DETAILS.get(detail, kind_label(detail)))),
         (gettext("classifier"), str(_OUTCOMES.get(_text(record.get("classifier")), _text(record.get("classifier"))))),
@@ -230,7 +278,7 @@ def _shadow(shadow: Any) -> list[tuple[str, str]]:
         (gettext("policy"), _text(shadow.get("policy"))),
         (gettext("scene"), _text(shadow.get("scene"))),
         (gettext("decided by"), by_label(by)),
-        (gettext("rule"), _text(shadow.get("rule"))),
+        (gettext("rule"), _rule_text(by, _text(shadow.get("rule")))),
         (gettext("target"), _text(shadow.get("target"))),
         (gettext("estimated cost"), _text(shadow.get("estimated"))),
         (gettext("error"), _text(shadow.get("error"))),

@@ -96,6 +96,20 @@ def test_how_a_scene_was_found_is_said() -> None:
         assert f"<dd>{outcome}</dd>" not in html, "each outcome is in words"
 
 
+def test_the_rule_that_decided_is_in_words_of_the_reader() -> None:
+    written = "rule 3: plan mode, no tools, at least 1200 tokens, effort xhigh, keyword 重构, 改名, pattern ^a"
+    record = {"by": "rule", "rule": written, "shadow": {"by": "kind", "rule": "cheapest", "policy": "try"}}
+    english = decision_html(record)
+    assert "no. 3: plan mode, no tools, at least 1,200 tokens of prompt, thinking effort: very high" in english
+    assert "keyword 重构, 改名, pattern ^a" in english
+    assert english.count("cheapest capable target") == 1
+    with translation.override("zh-hans"):
+        assert "image" not in decision_html({"by": "rule", "rule": "rule 0: image"})
+    # An alias has a pattern for a rule; other versions may write anything.
+    for other in ("claude-*", "rule 1", "rule 1: something else, image"):
+        assert other in decision_html({"by": "alias", "rule": other})
+
+
 def test_nothing_is_a_dash() -> None:
     assert decision_html({}) == decision_html(None) == "-"
 
