@@ -26,6 +26,8 @@ class FamiliesPageTest(AdminTestCase):
         page = self.client.get(reverse(self.url))
         self.assertContains(page, "claude-*haiku*")
         self.assertNotContains(page, "up/off")
+        # Whoever maps the client's default model takes it from the policy.
+        self.assertContains(page, "Claude Code asks for Opus unless its user chooses")
         chosen = {"haiku": "up/qwen2.5:7b", "sonnet": "route:everyday", "opus": "scene:代码修改", "other": ""}
         response = self.client.post(reverse(self.url), chosen, follow=True)
         self.assertContains(response, "The families are mapped.")
