@@ -283,7 +283,7 @@ class _Search:
             return None
         except asyncio.CancelledError:
             waited_ms = report("cancelled", None)
-            if self.call.streamed and waited_ms >= patience.OF_A_CLIENT_S * 1000 and self._has_other(target):
+            if patience.is_used_up(waited_ms, streamed=self.call.streamed) and self._has_other(target):
                 # The next one should not have to give up as well.
                 self._note(question, attempt, _given_up(target, waited_ms))
             raise

@@ -11,8 +11,10 @@ from providers.target import Target
 # What a probe waits for a target that last failed by its silence, unless it usually takes longer.
 OF_A_PROBE_S = 20.0
 _TIMES_THE_USUAL = 4.0
-# Who hangs up before has changed their mind; who hangs up later has waited in vain.
+# Who hangs up before has changed their mind; who hangs up later has waited in vain. Without a stream nothing can be
+# heard before the whole answer.
 OF_A_CLIENT_S = 30.0
+OF_A_CLIENT_WITHOUT_STREAM_S = 300.0
 
 
 def as_probe(target: Target, usual_ttft_ms: float | None) -> Target:
@@ -21,3 +23,8 @@ def as_probe(target: Target, usual_ttft_ms: float | None) -> Target:
     if seconds >= target.timeouts.first_event_s:
         return target
     return replace(target, timeouts=replace(target.timeouts, first_event_s=seconds))
+
+
+def is_used_up(waited_ms: int, *, streamed: bool) -> bool:
+    """Say whether a client that hangs up after so long without an answer blames the target."""
+    return waited_ms >= 1000 * (OF_A_CLIENT_S if streamed else OF_A_CLIENT_WITHOUT_STREAM_S)

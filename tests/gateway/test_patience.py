@@ -9,7 +9,7 @@ from accounts import ledger_thread
 from providers.errors import ErrorKind, UpstreamError
 from routing import health, patience
 from routing.health import Health
-from routing.models import RuntimeSettings
+from routing.models import RuntimeSettings, TargetHealth
 from tests.fakes.transport import Reply, text_stream
 from tests.gateway.case import GatewayCase, RunningGateway, body
 
@@ -48,20 +48,23 @@ class PatienceTests(GatewayCase):
             assert self.health.is_cooling("up/a", "default")
 
     async def test_a_client_that_gives_up_on_a_silent_target_spares_the_others(self) -> None:
-        async with self.gateway(self.reply) as gateway:
-            with patch.object(patience, "OF_A_CLIENT_S", 0.01):
-                call = asyncio.create_task(gateway.send(body(stream=True)))
-                while not gateway.upstream.requests:
-                    await asyncio.sleep(0.001)
-                await asyncio.sleep(0.02)
-                call.cancel()
-                await asyncio.wait({call})
-                async with asyncio.timeout(2):
-                    while not self.health.is_cooling("up/a", "default"):
+        for streamed, name in ((True, "OF_A_CLIENT_S"), (False, "OF_A_CLIENT_WITHOUT_STREAM_S")):
+            self.health = health.start_anew(Health(lambda: self.now, lambda: self.now + 1_700_000_000))
+            async with self.gateway(self.reply) as gateway:
+                with patch.object(patience, name, 0.01):
+                    call = asyncio.create_task(gateway.send(body(stream=streamed)))
+                    while not gateway.upstream.requests:
                         await asyncio.sleep(0.001)
-            self.asked(gateway)
-            assert (await gateway.send(body(stream=True))).headers["x-gateway-model"] == "up/b"
-            assert self.asked(gateway) == "b"
+                    await asyncio.sleep(0.02)
+                    call.cancel()
+                    await asyncio.wait({call})
+                    async with asyncio.timeout(2):
+                        while not self.health.is_cooling("up/a", "default"):
+                            await asyncio.sleep(0.001)
+                self.asked(gateway)
+                assert (await gateway.send(body(stream=True))).headers["x-gateway-model"] == "up/b"
+                assert self.asked(gateway) == "b"
+            await TargetHealth.objects.all().adelete()
 
     async def test_a_client_that_hangs_up_early_says_nothing_of_the_target(self) -> None:
         async with self.gateway(self.reply) as gateway:
