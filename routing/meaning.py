@@ -5,7 +5,7 @@ without_intent  what needs no look at the user's words: a name that stands for a
 of_scene        the targets of the scene that the intent has chosen (routing.intent.chain)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from providers.target import ANY_MODEL
 from routing.intent.facts import Facts, SceneChoice, SessionMemory
@@ -25,6 +25,8 @@ _DEFAULTS: dict[str, KindRuleSnapshot] = {
     RequestKind.COMPACTION: _SAME,
     RequestKind.WEB_SEARCH: _SAME,
 }
+# Ways to come to targets that nobody has asked for outright.
+_BY_INTENT = frozenset({"kind", "rule", "session", "approval", "scorer", "classifier", "recorded", "default"})
 
 
 class NoTarget(Exception):
@@ -124,6 +126,21 @@ def usable_scene(policy: PolicySnapshot, name: str) -> SceneSnapshot | None:
     """Return the scene `name` of a policy; None also for one that has lost its targets."""
     scene = policy.scene(name) if name else None
     return scene if scene is not None and scene.route.target_names else None
+
+
+def other_scenes(policy: PolicySnapshot | None, meaning: Meaning) -> Meaning:
+    """Return the targets of the other scenes of `policy`, the default scene's first.
+
+    None of them where the client, an alias or a full quota said outright what is to answer.
+    """
+    scenes = policy.scenes if policy is not None and meaning.by in _BY_INTENT else ()
+    names = dict.fromkeys(
+        name
+        for scene in sorted(scenes, key=lambda scene: not scene.is_default)
+        for name in scene.route.target_names
+        if name not in meaning.route.target_names
+    )
+    return replace(meaning, route=RouteSnapshot("", tuple(names)))
 
 
 def default_scene(policy: PolicySnapshot) -> SceneSnapshot:

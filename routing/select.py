@@ -1,6 +1,6 @@
 """Which targets may answer a call, in which order, and why: a pure function of the snapshot and the call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -9,7 +9,7 @@ from providers.native_dialect import refined
 from providers.target import ANY_MODEL, Target
 from routing import estimate
 from routing.intent.facts import Facts, SceneChoice, SessionMemory
-from routing.meaning import Meaning, NoTarget, meaning_of, usable_scene
+from routing.meaning import Meaning, NoTarget, meaning_of, other_scenes, usable_scene
 from routing.models import Route
 from routing.order import Health, cooling, ordered
 from routing.snapshot import PolicySnapshot, Snapshot
@@ -158,6 +158,10 @@ def select(
         reference=reference,
     )
     too_small = _filter(decision, snapshot, meaning, facts, allowed=allowed, has_own_credential=has_own_credential)
+    is_forbidden = bool(decision.skipped) and all(reason == NOT_ALLOWED for _name, reason in decision.skipped)
+    if not is_forbidden and all(target in too_small for target in decision.candidates):
+        others = other_scenes(policy, meaning)
+        too_small += _widen(decision, snapshot, others, facts, allowed=allowed, has_own_credential=has_own_credential)
     if not decision.candidates:
         raise _refusal(decision, meaning, facts, too_small, allowed)
     decision.candidates = ordered(
@@ -222,11 +226,29 @@ def _filter(
         decision.candidates = [
             target for target in too_small if not _surely_too_small(target, estimate.prompt_tokens(target, facts))
         ]
-    decision.skipped += [
+    decision.skipped += _exceeded((target for target in too_small if target not in decision.candidates), facts)
+    return too_small
+
+
+def _exceeded(targets: Iterable[Target], facts: Facts) -> list[tuple[str, str]]:
+    return [
         (target.name, f"prompt of about {estimate.prompt_tokens(target, facts)} tokens exceeds its window")
-        for target in too_small
-        if target not in decision.candidates
+        for target in targets
     ]
+
+
+def _widen(decision: Decision, snapshot: Snapshot, others: Meaning, facts: Facts, **caller: Any) -> list[Target]:
+    """Add those of `others` that have room for the call to a decision without any; return those that have not.
+
+    A refusal would make a client shorten a conversation that the model before had room for.
+    """
+    more = Decision("", "", "", [])
+    too_small = _filter(more, snapshot, others, facts, **caller)
+    roomy = [target for target in more.candidates if target not in too_small]
+    if roomy:
+        decision.skipped += _exceeded(decision.candidates, facts)
+    decision.candidates = roomy or decision.candidates or more.candidates
+    decision.hangs_on_size |= more.hangs_on_size
     return too_small
 
 
