@@ -33,10 +33,11 @@ def local_now(snapshot: Snapshot) -> datetime:
     return timezone.now().astimezone(snapshot.settings.business_time_zone)
 
 
-def sessions_of(received: Received, kind: str, snapshot: Snapshot | None) -> tuple[str, ...]:
-    """Return what the memory of a call is looked for under, the closest first; nothing where no policy asks for it."""
-    if snapshot is None or not snapshot.has_smart_policy:
-        return ()
+def sessions_of(received: Received, kind: str) -> tuple[str, ...]:
+    """Return what the memory of a call is looked for under, the closest first.
+
+    Whether its policy asks for that is known with admission only: what this worker knew before may be out of date.
+    """
     session = received.session_id()
     if kind == RequestKind.SUBAGENT and not received.agent_id:
         # An agent without a name in the session of its user: only its messages tell it from the others.

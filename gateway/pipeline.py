@@ -75,8 +75,8 @@ async def answer(request: ASGIRequest, front_end: FrontEnd) -> HttpResponseBase:
     body = received.body
     rough = tokens.rough_estimate(body)
     session_id = received.session_id()
-    kind, ledger = kind_of(body, received.headers), ledger_thread.current()
-    admitted = await ledger.admit(
+    kind = kind_of(body, received.headers)
+    admitted = await ledger_thread.current().admit(
         Admission(
             call_id=call_id,
             digests=tuple(digest(secret) for secret in received.secrets),
@@ -89,7 +89,7 @@ async def answer(request: ASGIRequest, front_end: FrontEnd) -> HttpResponseBase:
             max_output_tokens=whole_number(body.get("max_tokens")),
             session_id=session_id,
             agent_id=received.agent_id,
-            sessions=sessions_of(received, kind, ledger.snapshot),
+            sessions=sessions_of(received, kind),
             user_agent=received.headers.get("user-agent", ""),
             request_bytes=len(received.raw),
         )

@@ -144,11 +144,6 @@ class Snapshot:
     default_policy: PolicySnapshot | None = None
     settings: SettingsSnapshot = field(default_factory=SettingsSnapshot)
 
-    @property
-    def has_smart_policy(self) -> bool:
-        """Whether any policy routes by intent."""
-        return any(policy.mode == Policy.Mode.SMART for policy in self.policies.values())
-
     def policy(self, *ids: int | None) -> PolicySnapshot | None:
         """Return the first existing policy of `ids` (key, user, team), else the default, else None."""
         for pk in ids:

@@ -113,6 +113,15 @@ class Choosing(IntentCase):
         assert (row.kind, row.scene_name, row.decision["by"]) == ("main", "", "policy")
         assert not await StickySession.objects.aexists()
 
+    async def test_the_first_call_after_a_change_to_intent_is_remembered(self) -> None:
+        await Policy.objects.aupdate(mode="direct", route=self.scenes["chat"].route_id)
+        async with self.gateway(said()) as gateway:
+            await ask(gateway, HELLO)
+            self.policy.mode = Policy.Mode.SMART
+            await self.policy.asave()
+            assert chosen(await ask(gateway, REFACTOR)) == CODE
+            assert chosen(await ask(gateway, turn("done", first=HELLO))) == CODE
+
     async def test_without_scenes_the_refusal_says_what_to_do(self) -> None:
         await Scene.objects.all().aupdate(is_default=False)
         async with self.gateway(said()) as gateway:
