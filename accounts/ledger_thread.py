@@ -38,7 +38,7 @@ MAX_BATCH = 256
 MAX_WAITING_SETTLEMENTS = 20_000
 HEARTBEAT_S = 10.0
 REAP_S = 30.0
-# So much later, at most, a worker with work to do knows what another has learnt of the targets.
+# So much later, at most, a worker with work to do knows what another has learnt of the targets, and of the others.
 HEALTH_S = 1.0
 RETRY_S = 1.0
 # An admission that has waited this long is refused: the client should try another gateway.
@@ -230,6 +230,8 @@ class LedgerThread:
     def _share_health(self, *, asks: bool) -> None:
         """Write what this worker learnt of the targets, and, for the calls that come, read what the others did.
 
+        How many others there are decides on the share of a provider's slots.
+
         Before anything else is written: should the database fail here, the whole batch can be repeated.
         """
         self._is_woken = False
@@ -239,6 +241,7 @@ class LedgerThread:
             if asks and now >= self._next_health:
                 self._next_health = now + HEALTH_S
                 health_rows.read(known)
+                slots.current().workers = max(reaper.count_living(), 1)
         except (OperationalError, InterfaceError):
             raise
         except Exception:
@@ -309,7 +312,6 @@ class LedgerThread:
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + HEARTBEAT_S
             reaper.heartbeat(self.worker_id)
-            slots.current().workers = max(reaper.count_living(), 1)
             calibration.save()
         if now >= self._next_reap:
             self._next_reap = now + REAP_S
