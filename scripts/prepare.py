@@ -125,6 +125,7 @@ def bring_up(data_dir: Path, config: Path | None, start_model: Callable[[], int]
             call_command("bootstrap", stdout=output, **({"demo_port": start_model()} if start_model else {}))
             if config:
                 call_command("apply_config", str(config), keys_out=data_dir / "issued-keys.jsonl")
+            train_scorers()
     except SystemCheckError as error:
         raise SetupError(str(error).strip()) from error
     except CommandError as error:
@@ -181,6 +182,16 @@ def migrate() -> None:
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         say("bringing the database up to date")
         call_command("migrate", interactive=False, verbosity=0)
+
+
+def train_scorers() -> None:
+    """Train what policies by intent lack: a new version reads no scorer of an older one.
+
+    Calls are routed without one all the same, so a failure is logged and stops no start.
+    """
+    from routing.intent.training import ensure_after_commit
+
+    ensure_after_commit()  # at once, for no transaction is open
 
 
 def collect_static() -> None:

@@ -311,3 +311,15 @@ def test_the_turn_after_a_killed_worker_keeps_the_scene(each: Running) -> None:
     rows = f"SELECT status FROM accounts_callrecord WHERE session_id = '{session}' ORDER BY id"
     statuses = Counter(status for (status,) in each.gateway.query(rows))
     assert statuses == {"lost": 1, "ok": 1 + (each.workers - 1) + 2 * each.workers}
+
+
+def test_a_start_trains_the_scorers_that_a_new_version_cannot_read(one: Running) -> None:
+    gateway, fingerprints = one.gateway, "SELECT fingerprint FROM routing_trainedscorer"
+    current = gateway.query(fingerprints)
+    assert len(current) == 1
+    gateway.terminate()
+    gateway.wait()
+    of_yesterday = "from routing.models import TrainedScorer as T; T.objects.update(fingerprint='of yesterday')"
+    gateway.manage("shell", "-c", of_yesterday)
+    gateway.start()
+    assert gateway.query(fingerprints) == current
