@@ -28,6 +28,8 @@ NO_CREDENTIAL = "the client sent no credential of its own, and none is stored"
 # Candidates beyond so many are hardly ever asked: what they would cost is not worth a place in every record.
 MAX_ESTIMATES = 5
 MAX_MODEL_ID = 200  # as rows have it; a longer one can only be a client's invention
+# Of the name of a target in a record: that of a provider, and whatever a client has invented as its model's.
+_MAX_NAME = 300
 # An answer needs no more of a window than this share: a small model is used with short answers.
 _ANSWER_SHARE = 8
 # What a target may lack, the graver lack first.
@@ -105,7 +107,7 @@ class Decision:
             record["stays_with"] = self.stays_with
         for key, passed in (("skipped", self.skipped), ("last_resort", self.last_resort), ("cooling", self.cooling)):
             if passed:
-                record[key] = [{"target": name, "reason": reason} for name, reason in passed]
+                record[key] = [{"target": name[:_MAX_NAME], "reason": reason} for name, reason in passed]
         if estimates := self.estimates:
             record["estimates"] = {name: estimate.written(cost) for name, cost in estimates.items()}
         if (saving := self.saving) is not None:

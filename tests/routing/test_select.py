@@ -374,3 +374,12 @@ def test_a_model_without_tools_is_worse_than_one_without_room_and_that_than_one_
     )
     decision = select_for(view, route, "x", prompt_tokens=7500, needs=frozenset({"vision", "tools"}))
     assert names(decision) == ["t/blind", "t/full", "t/idle"]
+
+
+def test_an_endless_name_does_not_get_into_the_record_whole() -> None:
+    wild = target("any/*")
+    view = Snapshot(1, {"any/*": wild, "main/small": SMALL}, (), {}, None)
+    policy = PolicySnapshot(1, "default", "direct", RouteSnapshot("all", ("any/*", "main/small")), "", None)
+    decision = select_for(view, policy, "x" * 30_000)
+    assert names(decision) == ["main/small"]
+    assert len(str(decision.as_record())) < 1000
