@@ -65,9 +65,16 @@ _OFTEN_MISTYPED = (
     *("continue", "proceed", "sounds", "perfect", "approved", "approve", "agreed", "exactly", "please", "thanks"),
     *("definitely", "absolutely", "correct", "confirm", "confirmed", "excellent", "awesome", "alright", "ahead"),
 )
+# A slip leaves the first two letters of such a word alone, or the last two.
+_MISTYPED_HEADS = tuple({word[:2] for word in _OFTEN_MISTYPED})
+_MISTYPED_TAILS = tuple({word[-2:] for word in _OFTEN_MISTYPED})
 _THUMBS_UP = "👍👌✅🆗💯🙌👏🚀✔☑🫡🤝⭕"
 _REFUSES = "👎❌✖❎🚫🛑⛔🤔❓❔✋🙅😕😡🤷"
 _OPTION = re.compile(r"1?[0-9]|20|[a-f][1-9]")
+_CODE = re.compile(r"[a-z0-9][+#]")
+# What becomes of the ASCII characters, as in `_plain`: most texts have no others, and every call has one.
+_ASCII = {code: chr(code).lower() if chr(code).isalnum() or chr(code) in "?+#" else " " for code in range(128)}
+_ASCII |= dict.fromkeys(map(ord, "'`^"), "")
 _LETTERS_THRICE = re.compile(r"([a-z])\1{2,}")
 _RUNS = re.compile(r"([\u3400-\u4dbf\u4e00-\u9fff]+)|([a-z0-9]+(?: [a-z0-9]+)*)|\S+")
 
@@ -104,8 +111,8 @@ def is_approval(text: str) -> bool:
         if chinese:
             found = _consists_of(tuple(chinese), *_CHINESE)
         elif english:
-            words = [_spelt(word) for word in english.split()]
-            found = _consists_of(words, *_ENGLISH) if len(words) <= _MAX_WORDS else None
+            words = _known_words(english.split())
+            found = _consists_of(words, *_ENGLISH) if words is not None else None
         else:
             return False
         if found is None:
@@ -116,6 +123,11 @@ def is_approval(text: str) -> bool:
 
 def _plain(text: str) -> tuple[str | None, bool]:
     """Return the words of a text in one form, None where a sign asks or refuses; and whether a sign agrees."""
+    if text.isascii():
+        plain = text.translate(_ASCII)
+        if "?" in plain or _CODE.search(plain):
+            return None, False
+        return " ".join(plain.replace("+", " ").replace("#", " ").split()), False
     characters: list[str] = []
     agrees = False
     for character in unicodedata.normalize("NFKC", text).casefold():
@@ -137,12 +149,29 @@ def _plain(text: str) -> tuple[str | None, bool]:
     return " ".join("".join(characters).split()), agrees
 
 
+def _known_words(words: Sequence[str]) -> list[str] | None:
+    """Return `words` as the lists have them; None when one is in none of them, or they are too many."""
+    if len(words) > _MAX_WORDS:
+        return None
+    found = []
+    for word in words:
+        spelt = _spelt(word)
+        if spelt not in _KNOWN_WORDS:
+            return None
+        found.append(spelt)
+    return found
+
+
 def _spelt(word: str) -> str:
     """Return a word as the lists have it: yesss, pleaase and contniue are known."""
+    if word in _KNOWN_WORDS:
+        return word
     if _OPTION.fullmatch(word):
         return "b"
     word = _LETTERS_THRICE.sub(r"\1", word)
-    if len(word) >= 5 and word not in _KNOWN_WORDS:
+    if len(word) < 5 or word in _KNOWN_WORDS:
+        return word
+    if word.startswith(_MISTYPED_HEADS) or word.endswith(_MISTYPED_TAILS):
         return next((known for known in _OFTEN_MISTYPED if _is_one_slip(word, known)), word)
     return word
 
