@@ -37,6 +37,7 @@ class Progress:
     request_id: str
     upstream_call: UpstreamCall
     begin: float  # time.monotonic()
+    kind: str = ""  # a RequestKind value, of a client's call
     facts: Facts | None = None
     meaning: Meaning | None = None
     shadow: dict[str, Any] | None = None  # what the shadow of the policy would have chosen

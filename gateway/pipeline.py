@@ -115,7 +115,8 @@ async def answer(request: ASGIRequest, front_end: FrontEnd) -> HttpResponseBase:
         only_relayed=received.form.only_relayed,
         new_encoder=front_end.new_encoder,
     )
-    return await _Call(Progress(received, admitted, request_id, upstream_call, begin), front_end.ping).answer()
+    known = Progress(received, admitted, request_id, upstream_call, begin, kind=kind)
+    return await _Call(known, front_end.ping).answer()
 
 
 async def cancel_calls() -> None:
@@ -205,6 +206,7 @@ class _Call:
             known.received.headers,
             prompt_tokens=call.input_tokens_estimate,
             max_tokens=whole_number(call.body.get("max_tokens")),
+            kind=known.kind,
         )
         known.meaning = await meaning_of_call(known, facts, self._cooldowns)
         known.shadow = shadow_record(known, facts, known.meaning, self._cooldowns)

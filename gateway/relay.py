@@ -85,8 +85,12 @@ class EventStream(StreamingHttpResponse):
         )
 
     def close(self) -> None:
-        """Say that the client has everything, or is gone."""
-        super().close()
+        """Say that the client has everything, or is gone.
+
+        Without Django's signal for the end of a request, as its begin has none here: what listens to it cares for
+        connections and caches of the thread, of which a call uses none.
+        """
+        self.closed = True
         self._on_close()
 
 

@@ -95,6 +95,8 @@ class Health:
 
     def is_cooling(self, target_name: str, credential_name: str) -> bool:
         """Say whether this model should not be asked by this credential while others can be."""
+        if not self._states:  # most often: nothing has failed
+            return False
         provider, _, model = target_name.partition("/")
         with self._lock:
             return self._rests(_keys(provider, model, credential_name), self._clock())
@@ -153,6 +155,8 @@ class Health:
         """
         with self._lock:
             now = self._clock()
+            if not self._states:
+                return Try(now)
             keys = _keys_of(target, credential_name)
             if not anyway and self._rests(keys, now):
                 return None
@@ -168,6 +172,8 @@ class Health:
 
     def end(self, attempt: Try) -> None:
         """Let others try what `attempt` was the probe of. May be called twice; call it however the attempt ended."""
+        if not attempt.probes:
+            return
         with self._lock:
             for key in attempt.probes:
                 if state := self._states.get(key):
@@ -193,6 +199,8 @@ class Health:
 
         A call that began before a failure proves nothing about the time after it.
         """
+        if not self._states:
+            return
         with self._lock:
             began = attempt.began if attempt else self._clock()
             cleared = [self._clear(key, began) for key in _keys_of(target, credential_name)]

@@ -170,7 +170,7 @@ def select(
         decision.candidates,
         order,
         facts,
-        weights=_weights(meaning),
+        weights=_weights(meaning, order),
         currency=reference.price.currency if reference and reference.price else "",
         health=health,
         seed=seed,
@@ -185,8 +185,10 @@ def select(
     return decision
 
 
-def _weights(meaning: Meaning) -> dict[str, int]:
-    """Return the weights of the route by the names that its targets have for this call."""
+def _weights(meaning: Meaning, order: str) -> dict[str, int]:
+    """Return the weights by which the targets are drawn, by the names that they have for this call; else nothing."""
+    if order != Route.Order.WEIGHTED:
+        return {}
     names = [
         name.removesuffix(ANY_MODEL) + meaning.model_id if name.endswith(f"/{ANY_MODEL}") else name
         for name in meaning.route.target_names
@@ -388,4 +390,4 @@ def first_target(
     found = [_target(snapshot, name, meaning.model_id) for name in meaning.route.target_names]
     targets = [target for target in found if target is not None]
     order = meaning.order or meaning.route.order  # what is drawn will often be another one
-    return next(iter(ordered(targets, order, facts, weights=_weights(meaning))), None)
+    return next(iter(ordered(targets, order, facts, weights=_weights(meaning, order))), None)
