@@ -23,6 +23,7 @@ from typing import Any
 
 from tests.fakes.gateway_process import KEY, ROOT, GatewayProcess, configuration, free_port, process_tree, wait_until
 
+OFFERED = ROOT / "routing" / "data" / "offered_scenes.json"
 ROUND_TIMEOUT_S = 120.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -54,12 +55,13 @@ class Contestant:
     key: str
     expect: str
     pid: int
+    model: str = ""  # what it is asked for; "": the target of the scenario by its name, which leaves nothing to decide
 
 
-def request_body(scenario: Scenario) -> bytes:
+def request_body(scenario: Scenario, model: str = "") -> bytes:
     """Return a streamed Messages request; a large one has the make-up of Claude Code's: tools, then a tool loop."""
     body: dict[str, Any] = {
-        "model": f"up/{scenario.model}",
+        "model": model or f"up/{scenario.model}",
         "max_tokens": 1000,
         "stream": True,
         "messages": [{"role": "user", "content": "Please say something."}],
@@ -125,11 +127,33 @@ def floor(upstream_url: str, transport: str) -> Iterator[Contestant]:
 
 
 @contextmanager
-def wolfgate(upstream_url: str, transport: str, capture: str) -> Iterator[Contestant]:
+def wolfgate(upstream_url: str, transport: str, capture: str, policy: str) -> Iterator[Contestant]:
     config = configuration(upstream_url, models=("bench-short", "bench-long"), capture=capture)
+    if policy == "smart":
+        by_intent(config)
     application = "gateway.asgi:application" if transport == "aiohttp" else "benchmarks.stock_transport:application"
     with GatewayProcess(config, application=application) as gateway:
-        yield Contestant(f"wolfgate/{transport}", f"{gateway.base_url}/v1/messages", KEY, "message_stop", gateway.pid)
+        name = f"wolfgate/{policy if policy != 'direct' else transport}"
+        model = "claude-of-the-client" if policy == "smart" else ""
+        yield Contestant(name, f"{gateway.base_url}/v1/messages", KEY, "message_stop", gateway.pid, model)
+
+
+def by_intent(config: dict[str, Any]) -> None:
+    """Let the scenes that a new installation is offered decide in `config`, by a scorer that is trained at its start.
+
+    No small model is asked. Every scene leads to the model of short answers: `stream` is not for this policy.
+    """
+    config["scenes"] = [
+        {
+            "name": scene["name"]["en"],
+            "description": scene["description"]["en"],
+            "examples": scene["examples"]["en"] + scene["examples"]["zh-hans"],
+            "route": "everyday",
+            "default": scene.get("is_default", False),
+        }
+        for scene in json.loads(OFFERED.read_text(encoding="utf-8"))["defaults"]
+    ]
+    config["policies"] = [{"name": "default", "default": True, "mode": "smart"}]
 
 
 def measure(contestant: Contestant, scenario: Scenario, body: Path, calls: int) -> dict[str, float]:
@@ -155,6 +179,7 @@ def main() -> None:
     parser.add_argument("--transport", default="aiohttp", help="of Wolfgate: aiohttp (as it is), httpx, or both")
     parser.add_argument("--floor", default="httpx", help="transport of the floor: httpx, aiohttp, or both")
     parser.add_argument("--capture", default="metadata", help="Wolfgate's capture setting: off, metadata or full")
+    parser.add_argument("--policy", default="direct", help="of Wolfgate: direct, smart (by intent), or both")
     parser.add_argument("--profile", default="", help="write a py-spy flame graph of Wolfgate to this file")
     arguments = parser.parse_args()
     port = free_port()
@@ -164,8 +189,9 @@ def main() -> None:
         stack.enter_context(server([sys.executable, "benchmarks/upstream.py", str(port)], port, {}))
         contestants = [stack.enter_context(floor(upstream_url, name)) for name in arguments.floor.split(",")]
         contestants += [
-            stack.enter_context(wolfgate(upstream_url, name, arguments.capture))
+            stack.enter_context(wolfgate(upstream_url, name, arguments.capture, policy))
             for name in arguments.transport.split(",")
+            for policy in arguments.policy.split(",")
             if name
         ]
         if arguments.profile:
@@ -173,20 +199,19 @@ def main() -> None:
         head = f"{'scenario':9} {'server':17} {'CPU ms/call':>12} {'ratio':>16}"
         print(f"{head} {'p50 ms':>8} {'p95 ms':>8} {'1st byte':>8}")
         for name in arguments.scenario.split(","):
-            scenario = SCENARIOS[name]
-            body = folder / f"{name}.json"
-            body.write_bytes(request_body(scenario))
-            compare(name, scenario, contestants, body, arguments.rounds)
+            compare(name, SCENARIOS[name], contestants, folder, arguments.rounds)
 
 
-def compare(name: str, scenario: Scenario, contestants: list[Contestant], body: Path, rounds: int) -> None:
+def compare(name: str, scenario: Scenario, contestants: list[Contestant], folder: Path, rounds: int) -> None:
     """Measure all contestants in turn, `rounds` times, and print a line of medians for each."""
+    bodies = {contestant.name: folder / f"{number}.json" for number, contestant in enumerate(contestants)}
     for contestant in contestants:
-        measure(contestant, scenario, body, max(scenario.calls // 5, scenario.concurrency))
+        bodies[contestant.name].write_bytes(request_body(scenario, contestant.model))
+        measure(contestant, scenario, bodies[contestant.name], max(scenario.calls // 5, scenario.concurrency))
     figures: dict[str, list[dict[str, float]]] = {contestant.name: [] for contestant in contestants}
     for turn in range(rounds):
         for contestant in contestants if turn % 2 == 0 else reversed(contestants):
-            figures[contestant.name].append(measure(contestant, scenario, body, scenario.calls))
+            figures[contestant.name].append(measure(contestant, scenario, bodies[contestant.name], scenario.calls))
     base = figures[contestants[0].name]
     for contestant in contestants:
         own = figures[contestant.name]
