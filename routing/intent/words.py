@@ -175,6 +175,8 @@ def _said(content: Any, left: int) -> _Said:
             read += len(texts[-1])
         elif kind in ("image", "document"):
             has_files = True
+    if not texts:
+        return _Said(has_results=has_results)
     texts.reverse()
     if has_results:
         # Beside results stand notes of the client only, unless the user stopped the tool to say something.
