@@ -9,7 +9,6 @@ from typing import Any
 from django.utils import timezone
 
 from accounts.errors import LedgerUnavailable, Refusal
-from accounts.ledger_items import Admitted
 from gateway import inner_call
 from gateway.incoming import Received
 from gateway.outcome import Progress
@@ -21,7 +20,7 @@ from routing.intent.classifier import NotAsked
 from routing.intent.facts import Facts, SessionMemory
 from routing.intent.question import without_format
 from routing.intent.sessions import loop_id
-from routing.meaning import Meaning, NoTarget, of_scene, without_intent
+from routing.meaning import Meaning, NoTarget, goes_on, of_scene, without_intent
 from routing.models import RequestKind
 from routing.snapshot import Snapshot
 
@@ -52,9 +51,9 @@ def sessions_of(received: Received, kind: str) -> tuple[str, ...]:
 
 async def meaning_of_call(call: Progress, facts: Facts, cooldowns: Health | None) -> Meaning:
     """Return what `call` stands for; a small model is asked only where nothing else decides. Raises `NoTarget`."""
-    admitted = call.admitted
+    admitted, memory = call.admitted, _memory(call, facts)
     found = without_intent(
-        admitted.snapshot, admitted.policy, facts, memory=admitted.memory, downgraded_by=admitted.downgraded_by
+        admitted.snapshot, admitted.policy, facts, memory=memory, downgraded_by=admitted.downgraded_by
     )
     if found is not None:
         return found
@@ -64,14 +63,26 @@ async def meaning_of_call(call: Progress, facts: Facts, cooldowns: Health | None
         return await _ask(call, body, target_names, timeout_s, cooldowns)
 
     now = local_now(admitted.snapshot)
-    return of_scene(facts, await chain.choose(admitted.policy, facts, admitted.memory, now, ask))
+    return of_scene(facts, await chain.choose(admitted.policy, facts, memory, now, ask))
 
 
-def session_memory(admitted: Admitted, facts: Facts) -> SessionMemory | None:
+def session_memory(call: Progress, facts: Facts) -> SessionMemory | None:
     """Return what the session of a call goes on with."""
-    if admitted.policy is None or admitted.memory is None:
+    admitted, memory = call.admitted, _memory(call, facts)
+    if admitted.policy is None or memory is None:
         return None
-    return chain.still_valid(admitted.policy, facts, admitted.memory, local_now(admitted.snapshot))
+    return chain.still_valid(admitted.policy, facts, memory, local_now(admitted.snapshot))
+
+
+def _memory(call: Progress, facts: Facts) -> SessionMemory | None:
+    """Return what is remembered of the session of a call.
+
+    Without a session only the messages are known: the same request sent again is a new one, not a session that stays.
+    """
+    admitted = call.admitted
+    if admitted.memory is None or admitted.policy is None or call.upstream_call.session_id:
+        return admitted.memory
+    return admitted.memory if facts.is_approval or goes_on(admitted.policy, facts) else None
 
 
 def seed_of(call: Progress) -> str:
@@ -93,7 +104,9 @@ def shadow_record(call: Progress, facts: Facts, meaning: Meaning, cooldowns: Hea
     if shadow is None:
         return None
     # Its own session would be in the same scene; which of its targets had it, nobody knows.
-    memory = replace(admitted.memory, policy_name=shadow.name, target_name="") if admitted.memory else None
+    memory = _memory(call, facts)
+    if memory is not None:
+        memory = replace(memory, policy_name=shadow.name, target_name="")
     try:
         trial = decide(
             snapshot,

@@ -230,7 +230,7 @@ class _Call:
             allowed=admitted.allowed_models,
             has_own_credential=bool(call.client_credential),
             health=self._cooldowns,
-            memory=session_memory(admitted, facts),
+            memory=session_memory(self._known, facts),
             seed=seed_of(self._known),
         )
         if call.only_relayed:

@@ -14,6 +14,7 @@ from providers import config_version
 from providers.encryption import Undecryptable
 from providers.target import SearchBackend, Target
 from providers.targets import load_targets
+from routing.intent import orders
 from routing.intent.scorer import Scorer, UnreadableWeights, fingerprint
 from routing.models import ModelAlias, Policy, Route, RuntimeSettings, Scene, TrainedScorer
 
@@ -167,6 +168,10 @@ def load() -> Snapshot:
             "scenes", "classifier_entries__model__provider", "kind_rules__scene"
         )
     }
+    for policy in policies.values():
+        if policy.scenes:
+            # Here, off the event loop: the first call would wait for it.
+            orders.prepare([scene.name for scene in policy.scenes if scene.route.target_names])
     scorers = _scorers(policies.values())
     policies = {pk: replace(policy, scorer=scorers.get(pk)) for pk, policy in policies.items()}
     default = Policy.objects.filter(is_default=True).values_list("pk", flat=True).first()

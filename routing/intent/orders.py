@@ -84,6 +84,15 @@ _CLAUSES = (
 )
 
 
+def prepare(scene_names: Sequence[str]) -> None:
+    """Make what `without_orders` needs for these scenes: compiling takes longer than a call should wait."""
+    _patterns(_usable(scene_names))
+
+
+def _usable(scene_names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in scene_names if name.strip())
+
+
 @lru_cache(maxsize=256)
 def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str] | None]:
     """Return what finds a trigger, an order in a clause, and an assignment of a scene in a whole text.
@@ -135,8 +144,7 @@ def without_orders(text: str, scene_names: Sequence[str] = ()) -> str:
     `scene_names` are those that an order may name. "" if nothing else was said.
     """
     text = visible(text)
-    names = tuple(name for name in scene_names if name.strip())
-    trigger, in_clause, assigned = _patterns(names)
+    trigger, in_clause, assigned = _patterns(_usable(scene_names))
     if not trigger.search(_folded(text)):
         return text
     said = _GIVEN_LETTER.sub(" ", assigned.sub(" ", text) if assigned else text)

@@ -184,6 +184,12 @@ class ToolLoops(IntentCase):
             assert chosen(await ask(gateway, turn("ok", first="hi there"), session="")) == HARD
         assert await StickySession.objects.acount() == 2
 
+    async def test_a_request_sent_again_without_a_session_chooses_anew(self) -> None:
+        async with self.gateway(said()) as gateway:
+            assert chosen(await ask(gateway, HELLO, session="")) == CHAT
+            await SceneRule.objects.acreate(scene=self.scenes["hard"], min_prompt_tokens=1)
+            assert chosen(await ask(gateway, HELLO, session="")) == HARD
+
     async def test_two_identical_calls_at_once_leave_one_memory(self) -> None:
         async with self.gateway(said()) as gateway:
             answers = await asyncio.gather(*[ask(gateway, REFACTOR) for _ in range(12)])
