@@ -13,7 +13,7 @@ from routing.intent.features import features
 from routing.intent.space import IntentSpace, softmax
 
 MAGIC = b"WGSC1\n"
-VERSION = 1  # of what training makes of the same scenes and the same space; raise it with any change of either
+VERSION = 2  # of what training makes of the same scenes and the same space; raise it with any change of either
 _UNKNOWN_RARITY = 8.0  # of a word that the seeds do not know
 _FLOOR = 1e-3  # no intent rules a scene out
 # Kinds of features that carry a house's own vocabulary: words, pairs of words, Chinese characters.

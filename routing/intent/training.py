@@ -23,7 +23,8 @@ __all__ = ["ensure", "ensure_after_commit", "ensure_all", "fingerprint", "train"
 logger = logging.getLogger(__name__)
 
 _PHRASE_END = re.compile(r"[,;:.，、；：。！？\n()（）]+|\b(?:or|and)\b|(?<=[一-鿿])(?:或|和|以及)(?=[一-鿿])")
-_MAX_EXAMPLES = 2_000  # per scene; the last ones count, which were added last
+# Of a set, shared by its scenes; the last ones count, which were added last. A long example costs 2 ms.
+_MAX_EXAMPLES = 1_500
 # The figures below were chosen on the seeds, seen from scenes of several cuts: benchmarks/README.md.
 _DESCRIPTION_SHARE = 0.5  # what a description counts beside the examples together, as long as they are few
 _DESCRIPTION_EXAMPLES = 10
@@ -53,7 +54,8 @@ def train(scenes: Sequence[SceneWords]) -> bytes:
         raise ValueError("there is no scene to train for")
     space = intent_space.load()
     ordered = sorted(scenes, key=lambda scene: scene.name)
-    lessons = [lesson for number, scene in enumerate(ordered) for lesson in _lessons(number, scene, space)]
+    most = max(1, _MAX_EXAMPLES // len(ordered))
+    lessons = [lesson for number, scene in enumerate(ordered) for lesson in _lessons(number, scene, most, space)]
     shares = _shares(lessons, len(ordered), space)
     return Scorer(
         scenes=tuple(scene.name for scene in ordered),
@@ -64,8 +66,8 @@ def train(scenes: Sequence[SceneWords]) -> bytes:
     ).to_bytes()
 
 
-def _lessons(number: int, scene: SceneWords, space: IntentSpace) -> Iterator[_Lesson]:
-    examples = [text for text in scene.examples if text.strip()][-_MAX_EXAMPLES:]
+def _lessons(number: int, scene: SceneWords, most: int, space: IntentSpace) -> Iterator[_Lesson]:
+    examples = [text for text in scene.examples if text.strip()][-most:]
     for text in examples:
         yield _lesson(number, 1.0, text, space)
     phrases = [phrase.strip() for phrase in (scene.name, *_PHRASE_END.split(scene.description))]

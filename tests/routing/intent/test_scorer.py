@@ -90,6 +90,14 @@ def test_training_is_deterministic_and_independent_of_the_order(weights: bytes) 
     assert train(list(reversed(scene_sets()["A"]))) == weights
 
 
+def test_only_the_last_examples_count_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routing.intent.training._MAX_EXAMPLES", 10)
+    many = tuple(f"deploy zephyr number {number}" for number in range(12))
+    last = [SceneText("a", "", many[-5:]), SceneText("b", "", ("water the plants",))]
+    assert train([replace(last[0], examples=many), last[1]]) == train(last)
+    assert train([replace(last[0], examples=many[:5]), last[1]]) != train(last)
+
+
 def test_weights_stay_small(weights: bytes) -> None:
     assert len(weights) < 2_000_000
 
