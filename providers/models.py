@@ -242,7 +242,32 @@ class Price(models.Model):
     cache_write_per_million = models.DecimalField(
         _("cache write"), max_digits=14, decimal_places=6, null=True, blank=True, help_text=_("Empty: as input.")
     )
+    cache_write_1h_per_million = models.DecimalField(
+        _("cache write for 1 hour"),
+        max_digits=14,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        help_text=_("Empty: as cache write."),
+    )
+    tiers = models.JSONField(
+        _("tiers"),
+        default=list,
+        blank=True,
+        help_text=_(
+            "Prices of a whole call whose input exceeds a size, as a JSON list of objects: above (tokens), input, "
+            "output, cache_read, cache_write, cache_write_1h."
+        ),
+    )
+    time_from = models.TimeField(
+        _("from"), null=True, blank=True, help_text=_("In force only at this time of day. A span may pass midnight.")
+    )
+    time_until = models.TimeField(_("until"), null=True, blank=True)
+    time_zone = models.CharField(
+        _("time zone"), max_length=60, blank=True, help_text=_("Of the times of day. Empty: the business time zone.")
+    )
     source = models.CharField(_("source"), max_length=10, choices=Source.choices, default=Source.ADMIN)
+    source_note = models.CharField(_("where it is from"), max_length=200, blank=True)
     valid_from = models.DateTimeField(_("valid from"), default=timezone.now)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 

@@ -85,6 +85,9 @@ class CallRecord(models.Model):
     output_tokens = models.PositiveBigIntegerField(_("output tokens"), default=0)
     cache_read_tokens = models.PositiveBigIntegerField(_("cache read tokens"), default=0)
     cache_write_tokens = models.PositiveBigIntegerField(_("cache write tokens"), default=0)
+    cache_write_1h_tokens = models.PositiveBigIntegerField(
+        _("cache write tokens for 1 hour"), default=0, help_text=_("Part of the cache write tokens.")
+    )
     thinking_tokens = models.PositiveBigIntegerField(
         _("thinking tokens"), default=0, help_text=_("Part of the output tokens.")
     )

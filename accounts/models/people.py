@@ -3,6 +3,7 @@
 from django.contrib.auth.models import AbstractUser
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from providers.models import name_validator
@@ -44,6 +45,9 @@ class User(AbstractUser):
     policy = models.ForeignKey(
         Policy, models.PROTECT, related_name="users", null=True, blank=True, verbose_name=_("policy")
     )
+    is_service = models.BooleanField(
+        _("service"), default=False, help_text=_("No person: its keys are those of a program, owned by the team.")
+    )
     must_change_password = models.BooleanField(
         _("must change the password"), default=False, help_text=_("No page answers before the password is changed.")
     )
@@ -61,6 +65,10 @@ class ApiKey(models.Model):
     name = models.CharField(_("name"), max_length=60, validators=[name_validator])
     prefix = models.CharField(_("begins with"), max_length=16, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
+    # After a rotation the former secret is good for a while; use and quotas belong to the row, not to the secret.
+    previous_prefix = models.CharField(_("formerly began with"), max_length=16, blank=True, editable=False)
+    previous_digest = models.CharField(max_length=64, blank=True, editable=False)
+    previous_expires_at = models.DateTimeField(_("former secret ends"), null=True, blank=True, editable=False)
     policy = models.ForeignKey(
         Policy, models.PROTECT, related_name="api_keys", null=True, blank=True, verbose_name=_("policy")
     )
@@ -69,6 +77,12 @@ class ApiKey(models.Model):
         default=list,
         blank=True,
         help_text=_("JSON list of patterns, e.g. main/*, claude-haiku-*. Empty: all."),
+    )
+    allowed_networks = models.JSONField(
+        _("allowed networks"),
+        default=list,
+        blank=True,
+        help_text=_("Addresses or networks such as 10.1.0.0/16, one per line. Empty: from anywhere."),
     )
     capture = models.CharField(
         _("capture"), max_length=10, choices=CaptureMode.choices, blank=True, help_text=_("Empty: as in the policy.")
@@ -80,13 +94,39 @@ class ApiKey(models.Model):
     is_active = models.BooleanField(_("active"), default=True)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
+    flagged_at = models.DateTimeField(_("flagged"), null=True, blank=True, editable=False)
+    flag_reason = models.CharField(_("why flagged"), max_length=200, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
         verbose_name = _("API key")
         verbose_name_plural = _("API keys")
         ordering = ["user__username", "name"]
-        constraints = [models.UniqueConstraint("user", "name", name="accounts_apikey_unique_name")]
+        constraints = [
+            models.UniqueConstraint("user", "name", name="accounts_apikey_unique_name"),
+            # Also the look-up of a former secret.
+            models.UniqueConstraint(
+                "previous_digest", condition=~Q(previous_digest=""), name="accounts_apikey_unique_previous"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.user}/{self.name}"
+
+
+class KeyNetwork(models.Model):
+    """A network from which a key was used: a /24 of IPv4, a /48 of IPv6."""
+
+    key = models.ForeignKey(ApiKey, models.CASCADE, related_name="networks", verbose_name=_("key"))
+    network = models.CharField(_("network"), max_length=50)
+    first_seen_at = models.DateTimeField(_("first seen"))
+    last_seen_at = models.DateTimeField(_("last seen"))
+
+    class Meta:
+        verbose_name = _("network of a key")
+        verbose_name_plural = _("networks of keys")
+        ordering = ["key_id", "-last_seen_at"]
+        constraints = [models.UniqueConstraint("key", "network", name="accounts_keynetwork_unique_network")]
+
+    def __str__(self) -> str:
+        return self.network

@@ -97,6 +97,9 @@ class QuotaWindow(models.Model):
     ends_at = models.DateTimeField(_("ends"), null=True, blank=True, help_text=_("Empty: never."))
     used = models.DecimalField(_("used"), max_digits=24, decimal_places=10, default=0)
     reserved = models.DecimalField(_("reserved"), max_digits=24, decimal_places=10, default=0)
+    warned_percent = models.PositiveSmallIntegerField(
+        _("warned at (%)"), default=0, help_text=_("The highest threshold that was reported.")
+    )
 
     class Meta:
         verbose_name = _("quota window")
@@ -110,3 +113,37 @@ class QuotaWindow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.quota} @ {self.starts_at:%Y-%m-%d %H:%M}"
+
+
+class QuotaRaise(models.Model):
+    """A temporary addition to the limit of a quota."""
+
+    quota = models.ForeignKey(Quota, models.PROTECT, related_name="raises", verbose_name=_("quota"))
+    amount = models.DecimalField(
+        _("amount"),
+        max_digits=20,
+        decimal_places=6,
+        validators=[MinValueValidator(0)],
+        help_text=_("In the quota's unit."),
+    )
+    reason = models.CharField(_("reason"), max_length=200, blank=True)
+    granted_by = models.ForeignKey(
+        User, models.PROTECT, related_name="granted_raises", null=True, blank=True, verbose_name=_("granted by")
+    )
+    starts_at = models.DateTimeField(_("from"))
+    ends_at = models.DateTimeField(_("until"))
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("temporary raise")
+        verbose_name_plural = _("temporary raises")
+        ordering = ["-ends_at"]
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gt=0), name="accounts_quotaraise_amount_positive"),
+            models.CheckConstraint(condition=Q(ends_at__gt=models.F("starts_at")), name="accounts_quotaraise_in_order"),
+        ]
+        # The ledger's look-up of those in force.
+        indexes = [models.Index("ends_at", name="accounts_raise_in_force")]
+
+    def __str__(self) -> str:
+        return f"+{self.amount.normalize():f}"

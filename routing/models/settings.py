@@ -4,7 +4,7 @@ import zoneinfo
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -59,6 +59,13 @@ class RuntimeSettings(models.Model):
         default="UTC",
         validators=[validate_time_zone],
         help_text=_("Days, weeks and months of quotas and reports begin at midnight here."),
+    )
+    report_currency = models.CharField(
+        _("currency of reports"),
+        max_length=3,
+        default="USD",
+        validators=[RegexValidator(r"^[A-Z]{3}\Z")],
+        help_text=_("Reports convert into it by the exchange rates."),
     )
     ping_interval_s = models.FloatField(
         _("ping interval (s)"), default=15, validators=[MinValueValidator(1), MaxValueValidator(120)]

@@ -1,0 +1,34 @@
+"""What one currency is worth in another, from a day on."""
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+_currency = RegexValidator(r"^[A-Z]{3}\Z")
+
+
+class ExchangeRate(models.Model):
+    """How much of `to_currency` one unit of `from_currency` is worth. Dated and appended, so a report never moves."""
+
+    from_currency = models.CharField(_("from"), max_length=3, validators=[_currency])
+    to_currency = models.CharField(_("to"), max_length=3, validators=[_currency])
+    rate = models.DecimalField(_("rate"), max_digits=18, decimal_places=8)
+    valid_from = models.DateField(_("valid from"))
+    note = models.CharField(_("note"), max_length=200, blank=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("exchange rate")
+        verbose_name_plural = _("exchange rates")
+        ordering = ["from_currency", "to_currency", "-valid_from"]
+        constraints = [
+            # Also the look-up of the rate in force on a day.
+            models.UniqueConstraint(
+                "from_currency", "to_currency", "valid_from", name="accounts_exchangerate_unique_day"
+            ),
+            models.CheckConstraint(condition=Q(rate__gt=0), name="accounts_exchangerate_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"1 {self.from_currency} = {self.rate.normalize():f} {self.to_currency}"
