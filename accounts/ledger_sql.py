@@ -100,9 +100,9 @@ _CALL_COLUMNS = (
 _INSERT_CALL = (
     f"INSERT INTO accounts_callrecord ({_CALL_COLUMNS}, dropped_fields, route_name, scene_name, provider_name,"
     " model_name, decision, status, error_kind, error_message, stop_reason, upstream_request_id, input_tokens,"
-    " output_tokens, cache_read_tokens, cache_write_tokens, thinking_tokens, usage_is_estimated, currency, cost_source,"
-    " reference_currency) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '[]', '', '', '', '',"
-    " '{}', 'running', '', '', '', '', 0, 0, 0, 0, 0, %s, '', '', '')"
+    " output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, thinking_tokens, usage_is_estimated,"
+    " currency, cost_source, reference_currency) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
+    " '[]', '', '', '', '', '{}', 'running', '', '', '', '', 0, 0, 0, 0, 0, 0, %s, '', '', '')"
 )
 
 
@@ -179,8 +179,8 @@ _CLOSE_CALL = (
     "UPDATE accounts_callrecord SET status = %s, settled_at = %s, booked_on = %s, policy_name = %s, route_name = %s,"
     " scene_name = %s, provider_name = %s, model_name = %s, decision = %s, dropped_fields = %s, http_status = %s,"
     " error_kind = %s, error_message = %s, stop_reason = %s, upstream_request_id = %s, input_tokens = %s,"
-    " output_tokens = %s, cache_read_tokens = %s, cache_write_tokens = %s, thinking_tokens = %s,"
-    " usage_is_estimated = %s, cost = %s, currency = %s, cost_source = %s, reference_cost = %s,"
+    " output_tokens = %s, cache_read_tokens = %s, cache_write_tokens = %s, cache_write_1h_tokens = %s,"
+    " thinking_tokens = %s, usage_is_estimated = %s, cost = %s, currency = %s, cost_source = %s, reference_cost = %s,"
     " reference_currency = %s, ttft_ms = %s, duration_ms = %s WHERE id = %s"
 )
 
@@ -210,6 +210,7 @@ def close_calls(items: Sequence[tuple[Settlement, date]]) -> None:
                 item.usage.output_tokens,
                 item.usage.cache_read_tokens,
                 item.usage.cache_write_tokens,
+                item.usage.cache_write_1h_tokens,
                 item.usage.thinking_tokens,
                 item.usage.is_estimated,
                 None if item.cost is None else to_units(item.cost),

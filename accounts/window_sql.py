@@ -68,8 +68,8 @@ def create_windows(windows: Iterable[tuple[QuotaRow, datetime, datetime | None]]
     for quota, starts_at, ends_at in windows:
         used = used_between(quota, starts_at, ends_at)
         write(
-            "INSERT INTO accounts_quotawindow (quota_id, starts_at, ends_at, used, reserved) VALUES (%s, %s, %s, %s, 0)"
-            " ON CONFLICT (quota_id, starts_at) DO NOTHING",
+            "INSERT INTO accounts_quotawindow (quota_id, starts_at, ends_at, used, reserved, warned_percent)"
+            " VALUES (%s, %s, %s, %s, 0, 0) ON CONFLICT (quota_id, starts_at) DO NOTHING",
             [[quota.id, time_value(starts_at), time_value(ends_at), str(used)]],
         )
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -166,7 +166,7 @@ def _remembered(call: Progress, status: str) -> Remembered | None:
 
 def _without_cost(usage: Usage) -> Usage:
     """Return the usage alone: what one upstream charged says nothing about another model."""
-    return Usage(usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens)
+    return replace(usage, cost=None)
 
 
 def _error_kind(status: str, error: Exception | None) -> str:

@@ -19,7 +19,6 @@ from gateway.kept import NotKept, kept_request
 from gateway.models import Capture
 from gateway.trial import Trial, decide
 from providers.pricing import cost_of
-from providers.translation.usage import Usage
 from providers.translation.validation import whole_number
 from routing.estimate import Cost
 from routing.intent.facts import Facts, SessionMemory
@@ -166,8 +165,7 @@ def _result(policy: PolicySnapshot, recorded: Recorded, trial: Trial) -> Replaye
 
 def cost_on(price: Any, call: CallRecord) -> Cost | None:
     """Return what the tokens of `call` would have cost at `price`, cached as they were; None: unknown."""
-    usage = Usage(call.input_tokens, call.output_tokens, call.cache_read_tokens, call.cache_write_tokens)
-    cost, currency, _source = cost_of(usage, price)
+    cost, currency, _source = cost_of(call.usage, price)
     return None if cost is None else (cost, currency)
 
 

@@ -249,6 +249,7 @@ def _append_prices(rows: list[Model], found: Mapping[str, FoundModel]) -> bool:
             "output": price.output,
             "cache_read": price.cache_read,
             "cache_write": price.cache_write,
+            "cache_write_1h": price.cache_write_1h,
         }
         before = last.get(pk)
         if before is not None and (before.source != Price.Source.BUNDLED or before.values() == values):
@@ -261,6 +262,7 @@ def _append_prices(rows: list[Model], found: Mapping[str, FoundModel]) -> bool:
                 output_per_million=price.output,
                 cache_read_per_million=price.cache_read,
                 cache_write_per_million=price.cache_write,
+                cache_write_1h_per_million=price.cache_write_1h,
                 source=Price.Source.BUNDLED,
             )
         )

@@ -18,6 +18,7 @@ class FoundPrice:
     output: Decimal
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +166,11 @@ def _price(pricing: Any) -> FoundPrice | None:
     pricing = _mapping(pricing)
     if not {"prompt", "completion"} <= pricing.keys():
         return None
-    amounts = [
-        _per_million(pricing.get(name)) for name in ("prompt", "completion", "input_cache_read", "input_cache_write")
-    ]
-    if amounts[0] is None or amounts[1] is None:
+    price_in, price_out = _per_million(pricing.get("prompt")), _per_million(pricing.get("completion"))
+    if price_in is None or price_out is None:
         return None
-    return FoundPrice(amounts[0], amounts[1], amounts[2], amounts[3])
+    names = ("input_cache_read", "input_cache_write", "input_cache_write_1h")
+    return FoundPrice(price_in, price_out, *(_per_million(pricing.get(name)) for name in names))
 
 
 def _per_million(text: Any) -> Decimal | None:

@@ -300,4 +300,5 @@ class Price(models.Model):
             "output": Decimal(self.output_per_million),
             "cache_read": self.cache_read_per_million,
             "cache_write": self.cache_write_per_million,
+            "cache_write_1h": self.cache_write_1h_per_million,
         }

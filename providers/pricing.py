@@ -9,7 +9,6 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from providers.presets import PRESETS
-from providers.target import PriceList
+from providers.target import PriceList, Tier
 from providers.translation.usage import Usage
 
 if TYPE_CHECKING:
@@ -27,27 +26,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MILLION = Decimal(1_000_000)
+# "1-hour cache write tokens are 2 times the base input tokens price":
+# https://docs.claude.com/en/docs/build-with-claude/prompt-caching#pricing
+_ANTHROPIC_1H = Decimal(2)
+# Input, output, cache read, cache write, cache write for an hour (None: as cache write).
+_Rates = tuple[Decimal, Decimal, Decimal, Decimal, Decimal | None]
 _BUNDLED = Path(__file__).parent / "data" / "prices_cn.json"
 # 百炼 names snapshots of a model by date; they cost what the model costs.
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """The prices of a whole call whose input, cached and not, exceeds `above_tokens`. Per million tokens."""
-
-    above_tokens: int
-    input: Decimal
-    output: Decimal
-    cache_read: Decimal
-    cache_write: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class TieredPriceList(PriceList):
-    """A price list whose own prices hold up to its first tier."""
-
-    tiers: tuple[Tier, ...]  # by rising `above_tokens`
 
 
 def cost_of(usage: Usage, price: PriceList | None) -> tuple[Decimal | None, str, str]:
@@ -61,16 +47,15 @@ def cost_of(usage: Usage, price: PriceList | None) -> tuple[Decimal | None, str,
     if price is None:
         return None, "", ""
     rates: PriceList | Tier = price
-    if isinstance(price, TieredPriceList):
-        prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-        for tier in price.tiers:
-            if prompt_tokens > tier.above_tokens:
-                rates = tier
+    for tier in price.tiers:
+        if usage.prompt_tokens > tier.above_tokens:
+            rates = tier
     cost = (
         rates.input * usage.input_tokens
         + rates.output * usage.output_tokens
         + rates.cache_read * usage.cache_read_tokens
-        + rates.cache_write * usage.cache_write_tokens
+        + rates.cache_write * (usage.cache_write_tokens - usage.cache_write_1h_tokens)
+        + _or(rates.cache_write_1h, rates.cache_write) * usage.cache_write_1h_tokens
     ) / _MILLION
     return cost, price.currency, price.source
 
@@ -89,6 +74,7 @@ def price_list_for(kind: str, base_url: str, model_id: str, row: "Price | None" 
             cache_read=_or(row.cache_read_per_million, row.input_per_million),
             cache_write=_or(row.cache_write_per_million, row.input_per_million),
             source="bundled" if row.source == "bundled" else "price",
+            cache_write_1h=row.cache_write_1h_per_million,
         )
     host = (urlsplit(base_url).hostname or "").lower()
     if PRESETS[kind].local and not host.endswith("ollama.com"):
@@ -134,21 +120,20 @@ def _bundled_price(kind: str, host: str, model_id: str) -> PriceList | None:
 
 
 def _from_entry(entry: Mapping[str, Any], currency: str) -> PriceList:
-    base = _rates(entry)
+    *base, for_1h = _rates(entry)
     tiers = tuple(Tier(tier["above"], *_rates(tier)) for tier in entry.get("tiers", ()))
-    if tiers:
-        return TieredPriceList(currency, *base, "bundled", tiers)
-    return PriceList(currency, *base, "bundled")
+    return PriceList(currency, *base, "bundled", tiers, for_1h)
 
 
-def _rates(entry: Mapping[str, Any]) -> tuple[Decimal, Decimal, Decimal, Decimal]:
-    """Return input, output, cache read and cache write."""
+def _rates(entry: Mapping[str, Any]) -> _Rates:
+    """Return the prices of a list's entry or tier; those of the cache that it leaves out are as input."""
     price_in = Decimal(entry["input"])
     return (
         price_in,
         Decimal(entry["output"]),
         Decimal(entry.get("cache_read", price_in)),
         Decimal(entry.get("cache_write", price_in)),
+        Decimal(entry["cache_write_1h"]) if "cache_write_1h" in entry else None,
     )
 
 
@@ -159,20 +144,20 @@ def _catalogue_price(kind: str, base_url: str, model_id: str) -> PriceList | Non
 
     provider_id = "openrouter" if kind == "openrouter" else None
     try:
-        _provider, model = get_snapshot().find_provider_model(
+        provider, model = get_snapshot().find_provider_model(
             model_id, None, provider_id, None if provider_id else base_url
         )
     except LookupError:
         return None
     try:
-        return _from_catalogue(model.prices)
+        return _from_catalogue(model.prices, is_anthropic=provider.id == "anthropic")
     except (AttributeError, TypeError, ValueError, ArithmeticError):
         # The shape is another project's; a model without a price is better than no models.
         logger.exception("The price of %s in the catalogue has an unknown form", model_id)
         return None
 
 
-def _from_catalogue(prices: Any) -> PriceList | None:
+def _from_catalogue(prices: Any, *, is_anthropic: bool) -> PriceList | None:
     """Return the catalogue's standard price in force today; of prices by the hour of the day, the highest.
 
     Which hour a call falls in is not known when the list is loaded, and the books rather show too much than too
@@ -193,10 +178,10 @@ def _from_catalogue(prices: Any) -> PriceList | None:
     if price_in is None or price_out is None:
         return None
     names = {"input": "input_mtok", "output": "output_mtok", "cache_read": "cache_read_mtok"}
-    names["cache_write"] = "cache_write_mtok"
+    names |= {"cache_write": "cache_write_mtok", "cache_write_1h": "cache_write_1h_mtok"}
     starts = sorted({tier.start for name in names.values() for tier in getattr(_value(prices, name), "tiers", ())})
 
-    def rates(input_tokens: int) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+    def rates(input_tokens: int) -> _Rates:
         found = {key: _at(_value(prices, name), input_tokens) for key, name in names.items()}
         default = _or(found["input"], price_in)
         return (
@@ -204,12 +189,12 @@ def _from_catalogue(prices: Any) -> PriceList | None:
             _or(found["output"], price_out),
             _or(found["cache_read"], default),
             _or(found["cache_write"], default),
+            _ANTHROPIC_1H * default if found["cache_write_1h"] is None and is_anthropic else found["cache_write_1h"],
         )
 
-    if starts:
-        tiers = tuple(Tier(start, *rates(start + 1)) for start in starts)
-        return TieredPriceList("USD", *rates(0), "catalogue", tiers)
-    return PriceList("USD", *rates(0), "catalogue")
+    *base, for_1h = rates(0)
+    tiers = tuple(Tier(start, *rates(start + 1)) for start in starts)
+    return PriceList("USD", *base, "catalogue", tiers, for_1h)
 
 
 def _value(prices: Any, name: str) -> Any:

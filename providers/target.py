@@ -22,8 +22,20 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Tier:
+    """The prices of a whole call whose input, cached and not, exceeds `above_tokens`. Per million tokens."""
+
+    above_tokens: int
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal
+    cache_write: Decimal
+    cache_write_1h: Decimal | None = None  # as cache_write
+
+
+@dataclass(frozen=True, slots=True)
 class PriceList:
-    """Prices per million tokens, in `currency`."""
+    """Prices per million tokens, in `currency`. They hold up to the first tier."""
 
     currency: str
     input: Decimal
@@ -31,6 +43,8 @@ class PriceList:
     cache_read: Decimal
     cache_write: Decimal
     source: str  # a CallRecord.CostSource value
+    tiers: tuple[Tier, ...] = ()  # by rising `above_tokens`
+    cache_write_1h: Decimal | None = None  # as cache_write
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models.people import ApiKey, Team, User
 from accounts.money import MoneyField
+from providers.translation.usage import Usage
 
 
 class Worker(models.Model):
@@ -143,6 +144,19 @@ class CallRecord(models.Model):
     def request_id(self) -> str:
         """The id that the client sees in the header `request-id`."""
         return f"req_{self.id.hex}"
+
+    @property
+    def usage(self) -> Usage:
+        """What the call used, without what the platform charged for it."""
+        return Usage(
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cache_read_tokens=self.cache_read_tokens,
+            cache_write_tokens=self.cache_write_tokens,
+            cache_write_1h_tokens=self.cache_write_1h_tokens,
+            thinking_tokens=self.thinking_tokens,
+            is_estimated=self.usage_is_estimated,
+        )
 
 
 class Attempt(models.Model):

@@ -172,7 +172,10 @@ class CallRecordAdmin(LedgerAdmin):
             _("Usage"),
             {
                 "fields": (
-                    tuple(column(CallRecord, f"{name}_tokens") for name in ("input", "cache_read", "cache_write")),
+                    tuple(
+                        column(CallRecord, f"{name}_tokens")
+                        for name in ("input", "cache_read", "cache_write", "cache_write_1h")
+                    ),
                     (
                         column(CallRecord, "output_tokens"),
                         column(CallRecord, "thinking_tokens"),

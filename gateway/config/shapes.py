@@ -86,6 +86,7 @@ PRICE: Shape = {
     "output": Field(number(0), "output_per_million", required=True),
     "cache_read": Field(number(0), "cache_read_per_million"),
     "cache_write": Field(number(0), "cache_write_per_million"),
+    "cache_write_1h": Field(number(0), "cache_write_1h_per_million"),
 }
 CREDENTIAL: Shape = {
     "name": Field(name, "name"),

@@ -11,8 +11,10 @@ _MAX_TOKENS = 2**40
 
 @dataclass(slots=True)
 class Usage:
-    """The four disjoint token classes of a call; `thinking_tokens` is part of `output_tokens`.
+    """The four disjoint token classes of a call.
 
+    `thinking_tokens` is part of `output_tokens`, `cache_write_1h_tokens` (kept for an hour, at a price of its own) of
+    `cache_write_tokens`.
     `cost` is what the upstream itself reported, in USD, or None.
     """
 
@@ -25,6 +27,7 @@ class Usage:
     cost: Decimal | None = None
     is_estimated: bool = False
     requests: int = 1  # to the model, that this is the sum of
+    cache_write_1h_tokens: int = 0
 
     @property
     def prompt_tokens(self) -> int:
@@ -71,6 +74,7 @@ def from_openai(usage: Any, *, reasoning_excluded: bool = False) -> Usage | None
         output_tokens=output,
         cache_read_tokens=cached,
         cache_write_tokens=written,
+        cache_write_1h_tokens=min(_written_for_1h(usage), written),
         thinking_tokens=min(thinking, output),
         web_search_requests=_searches(usage),
         cost=cost,
@@ -89,6 +93,7 @@ def combine(earlier: Usage | None, later: Usage) -> Usage:
         later.input_tokens = earlier.input_tokens
         later.cache_read_tokens = earlier.cache_read_tokens
         later.cache_write_tokens = earlier.cache_write_tokens
+        later.cache_write_1h_tokens = earlier.cache_write_1h_tokens
     if not later.output_tokens:
         later.output_tokens = earlier.output_tokens
         later.thinking_tokens = earlier.thinking_tokens
@@ -105,6 +110,7 @@ def add(first: Usage, second: Usage) -> Usage:
         output_tokens=first.output_tokens + second.output_tokens,
         cache_read_tokens=first.cache_read_tokens + second.cache_read_tokens,
         cache_write_tokens=first.cache_write_tokens + second.cache_write_tokens,
+        cache_write_1h_tokens=first.cache_write_1h_tokens + second.cache_write_1h_tokens,
         thinking_tokens=first.thinking_tokens + second.thinking_tokens,
         web_search_requests=first.web_search_requests + second.web_search_requests,
         cost=first.cost + second.cost if first.cost is not None and second.cost is not None else None,
@@ -124,8 +130,8 @@ def to_anthropic(usage: Usage) -> dict[str, Any]:
         "cache_creation_input_tokens": usage.cache_write_tokens,
         "cache_read_input_tokens": usage.cache_read_tokens,
         "cache_creation": {
-            "ephemeral_5m_input_tokens": usage.cache_write_tokens,
-            "ephemeral_1h_input_tokens": 0,
+            "ephemeral_5m_input_tokens": usage.cache_write_tokens - usage.cache_write_1h_tokens,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
         },
         "output_tokens": usage.output_tokens,
         "service_tier": "standard",
@@ -151,7 +157,9 @@ def merge_anthropic(into: Usage, usage: Any) -> None:
     into.input_tokens = max(into.input_tokens, _count(usage.get("input_tokens")))
     into.output_tokens = max(into.output_tokens, _count(usage.get("output_tokens")))
     into.cache_read_tokens = max(into.cache_read_tokens, _count(usage.get("cache_read_input_tokens")))
-    into.cache_write_tokens = max(into.cache_write_tokens, _count(usage.get("cache_creation_input_tokens")))
+    written, for_1h = _written(usage)
+    into.cache_write_tokens = max(into.cache_write_tokens, written)
+    into.cache_write_1h_tokens = min(max(into.cache_write_1h_tokens, for_1h), into.cache_write_tokens)
     details = _details(usage, ("output_tokens_details",))
     into.thinking_tokens = max(into.thinking_tokens, _count(details.get("thinking_tokens")))
     into.web_search_requests = max(into.web_search_requests, _searches(usage))
@@ -166,8 +174,25 @@ def update_anthropic(into: Usage, usage: Any) -> None:
     into.input_tokens = new.input_tokens or into.input_tokens
     into.output_tokens = new.output_tokens or into.output_tokens
     into.cache_read_tokens = new.cache_read_tokens or into.cache_read_tokens
-    into.cache_write_tokens = new.cache_write_tokens or into.cache_write_tokens
+    if new.cache_write_tokens:
+        into.cache_write_tokens, into.cache_write_1h_tokens = new.cache_write_tokens, new.cache_write_1h_tokens
     into.thinking_tokens = new.thinking_tokens or into.thinking_tokens
+
+
+def _written(usage: dict[str, Any]) -> tuple[int, int]:
+    """Return how many tokens an Anthropic usage says were written to the cache, and how many of them for an hour.
+
+    `cache_creation` splits `cache_creation_input_tokens` by lifetime; it is all there is where that one is missing.
+    """
+    for_1h = _written_for_1h(usage)
+    for_5m = _count(_details(usage, ("cache_creation",)).get("ephemeral_5m_input_tokens"))
+    written = _count(usage.get("cache_creation_input_tokens")) or for_5m + for_1h
+    return written, min(for_1h, written)
+
+
+def _written_for_1h(usage: dict[str, Any]) -> int:
+    """Return the tokens written to the cache for an hour (Anthropic; relays of it in either format)."""
+    return _count(_details(usage, ("cache_creation",)).get("ephemeral_1h_input_tokens"))
 
 
 def _searches(usage: dict[str, Any]) -> int:

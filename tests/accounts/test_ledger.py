@@ -289,6 +289,17 @@ class Settling(TestCase):
             (1, "b", "ok", ""),
         ]
 
+    def test_cache_writes_for_an_hour_are_noted_and_count_once(self) -> None:
+        key, secret = person()
+        quota(key, Quota.Unit.TOKENS, Quota.Window.DAY, 1000)
+        settle(admit(secret), usage=Usage(input_tokens=10, cache_write_tokens=70, cache_write_1h_tokens=50))
+        call = CallRecord.objects.get()
+        assert (call.cache_write_tokens, call.cache_write_1h_tokens) == (70, 50)
+        assert call.usage == Usage(input_tokens=10, cache_write_tokens=70, cache_write_1h_tokens=50)
+        assert UsageDaily.objects.get().cache_write_tokens == 70
+        assert QuotaWindow.objects.get().used == 80
+        assert list(differences()) == []
+
     def test_no_nul_gets_into_the_columns_of_json(self) -> None:
         # PostgreSQL refuses the whole settlement, and the call would go on running.
         _key, secret = person()

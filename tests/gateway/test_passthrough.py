@@ -263,6 +263,26 @@ class AnyModelTests(PassthroughCase):
         await Price.objects.acreate(model=own, input_per_million=20, **price)
         assert await self.price_of_call() == (Decimal(190) / 10**6, "price")
 
+    async def test_what_is_cached_for_an_hour_is_booked_and_shown_as_it_came(self) -> None:
+        await Provider.objects.filter(name="one").aupdate(base_url="https://api.anthropic.com")
+        row = await Model.objects.aget(provider__name="one")
+        await Price.objects.acreate(
+            model=row, currency="USD", input_per_million=1, output_per_million=0, cache_write_per_million=2,
+            cache_write_1h_per_million=4,
+        )  # fmt: skip
+        split = {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 50}
+        usage = {"input_tokens": 7, "output_tokens": 5, "cache_creation_input_tokens": 70, "cache_creation": split}
+        start = {"type": "message_start", "message": {**START["message"], "usage": usage}}  # type: ignore[dict-item]
+        stream = events(start, BLOCK, DELTA, BLOCK_STOP, END, {"type": "message_stop"})
+        for streamed, reply in ((True, Reply(list(stream))), (False, json_reply({**MESSAGE, "usage": usage}))):
+            async with self.gateway(reply) as gateway:
+                response = await gateway.send(body(stream=streamed))
+            assert json.dumps(split)[1:-1].replace(" ", "") in response.text.replace(" ", "")
+            call = await CallRecord.objects.order_by("-started_at").afirst()
+            assert call is not None
+            assert (call.cache_write_tokens, call.cache_write_1h_tokens) == (70, 50)
+            assert call.cost == Decimal(7 + 20 * 2 + 50 * 4) / 10**6
+
     async def test_any_model_is_not_listed_but_can_be_named(self) -> None:
         async with self.gateway(Reply(list(STREAM))) as gateway:
             listed = [entry["id"] for entry in (await gateway.client.get("/v1/models")).json()["data"]]

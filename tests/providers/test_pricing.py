@@ -1,6 +1,7 @@
 """Price lists and the cost of a call. Pinned to our own list; the catalogue's numbers move."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import pytest
 
 import providers.pricing
 from providers.models import Price
-from providers.pricing import TieredPriceList, cost_of, price_list_for
-from providers.target import PriceList
+from providers.pricing import cost_of, price_list_for
+from providers.target import PriceList, Tier
 from providers.translation.usage import Usage
 
 D = Decimal
@@ -20,6 +21,28 @@ MAINLAND = "https://dashscope.aliyuncs.com/compatible-mode/v1"
 def test_cost_is_the_sum_over_the_four_classes() -> None:
     usage = Usage(input_tokens=1000, output_tokens=200, cache_read_tokens=50_000, cache_write_tokens=4000)
     assert cost_of(usage, LIST) == (D("0.003") + D("0.003") + D("0.015") + D("0.015"), "USD", "price")
+
+
+def test_writes_for_an_hour_have_a_price_of_their_own() -> None:
+    usage = Usage(cache_write_tokens=4000, cache_write_1h_tokens=1000)
+    assert cost_of(usage, replace(LIST, cache_write_1h=D(6))) == (D("0.01125") + D("0.006"), "USD", "price")
+    assert cost_of(usage, LIST) == (D("0.015"), "USD", "price")  # as any write
+    tier = Tier(3000, D(6), D(30), D(1), D(10), D(12))
+    assert cost_of(usage, replace(LIST, tiers=(tier,), cache_write_1h=D(6)))[0] == D("0.03") + D("0.012")
+    assert cost_of(usage, replace(LIST, tiers=(replace(tier, cache_write_1h=None),)))[0] == D("0.04")
+
+
+def test_anthropics_own_list_knows_what_an_hour_costs() -> None:
+    price = price_list_for("anthropic_compatible", "https://api.anthropic.com", "claude-haiku-4-5")
+    assert price is not None
+    assert price.cache_write_1h == 2 * price.input > price.cache_write
+    # A model whose writes the catalogue does not price.
+    bare = price_list_for("anthropic_compatible", "https://api.anthropic.com", "claude-2")
+    assert bare is not None
+    assert bare.cache_write_1h == 2 * bare.input
+    other = price_list_for("openai_compatible", "https://api.openai.com/v1", "gpt-4o")
+    assert other is not None
+    assert other.cache_write_1h is None
 
 
 def test_cost_reported_upstream_wins_unless_zero() -> None:
@@ -68,7 +91,8 @@ def test_bundled_list_follows_the_region(base: str, model: str, currency: str, p
 )
 def test_all_tokens_are_billed_at_the_tier_of_the_whole_input(usage: Usage, expected: Decimal) -> None:
     price = price_list_for("dashscope", MAINLAND, "qwen3-coder-plus")
-    assert isinstance(price, TieredPriceList)
+    assert price is not None
+    assert price.tiers
     assert cost_of(usage, price) == (expected, "CNY", "bundled")
 
 

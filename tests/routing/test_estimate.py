@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from providers.pricing import Tier, TieredPriceList
-from providers.target import PriceList
+from providers.target import PriceList, Tier
 from providers.translation.dialect import Dialect
 from routing.estimate import EXPECTED_OUTPUT_TOKENS, Cost, cost_of_call, saving, written
 from routing.intent.facts import Facts
@@ -43,7 +42,7 @@ def test_a_call_costs_its_prompt_and_an_answer_of_the_usual_length(
 
 
 def test_a_long_prompt_costs_what_its_tier_says() -> None:
-    price = TieredPriceList("CNY", *[Decimal(1)] * 4, "bundled", (Tier(1000, *[Decimal(10)] * 4),))
+    price = PriceList("CNY", *[Decimal(1)] * 4, "bundled", (Tier(1000, *[Decimal(10)] * 4),))
     for prompt_tokens, expected in ((1000, "0.001001"), (1001, "0.01002")):
         facts = Facts("x", prompt_tokens=prompt_tokens, max_tokens=1)
         assert cost_of_call(target(price=price), facts) == (Decimal(expected), "CNY")

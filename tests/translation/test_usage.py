@@ -4,8 +4,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from providers.translation.usage import Usage, combine, from_anthropic, from_openai, merge_anthropic, to_anthropic
+from providers.translation.usage import Usage, add, combine, from_anthropic, from_openai, merge_anthropic, to_anthropic
 
 
 def counters(usage: Usage | None) -> tuple[int, int, int, int, int] | None:
@@ -116,3 +118,85 @@ def test_anthropic_usage_is_the_maximum_of_start_and_delta() -> None:
     merge_anthropic(usage, None)
     assert counters(usage) == (10, 4, 2, 9, 0)
     assert counters(from_anthropic("nothing")) == (0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("usage", "written", "for_1h"),
+    [
+        ({"cache_creation_input_tokens": 70, "cache_creation": {"ephemeral_1h_input_tokens": 50}}, 70, 50),
+        ({"cache_creation_input_tokens": 70, "cache_creation": None}, 70, 0),
+        ({"cache_creation": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 50}}, 70, 50),
+        # More for an hour than at all: a broken counter must not make tokens.
+        ({"cache_creation_input_tokens": 10, "cache_creation": {"ephemeral_1h_input_tokens": 50}}, 10, 10),
+        ({"cache_creation_input_tokens": 10, "cache_creation": {"ephemeral_1h_input_tokens": -1}}, 10, 0),
+        ({"cache_creation_input_tokens": 10, "cache_creation": {"ephemeral_1h_input_tokens": "x"}}, 10, 0),
+    ],
+)
+def test_cache_writes_for_an_hour_are_part_of_the_cache_writes(usage: Any, written: int, for_1h: int) -> None:
+    found = from_anthropic({"input_tokens": 1, **usage})
+    assert (found.cache_write_tokens, found.cache_write_1h_tokens) == (written, for_1h)
+    shown = to_anthropic(found)
+    assert shown["cache_creation_input_tokens"] == written
+    assert shown["cache_creation"] == {
+        "ephemeral_5m_input_tokens": written - for_1h,
+        "ephemeral_1h_input_tokens": for_1h,
+    }
+
+
+def test_a_stream_states_them_at_its_start_or_its_end() -> None:
+    start = {"cache_creation_input_tokens": 70, "cache_creation": {"ephemeral_1h_input_tokens": 50}}
+    for first, second in ((start, {"output_tokens": 5}), ({"input_tokens": 3}, start), (start, start)):
+        usage = Usage()
+        merge_anthropic(usage, first)
+        merge_anthropic(usage, second)
+        assert (usage.cache_write_tokens, usage.cache_write_1h_tokens) == (70, 50)
+
+
+def test_a_relay_of_anthropic_states_them_in_a_chat_completion() -> None:
+    usage = from_openai(
+        openai(100, 7, cache_creation_input_tokens=60, cache_creation={"ephemeral_1h_input_tokens": 40})
+    )
+    assert usage is not None
+    assert (usage.input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens) == (40, 60, 40)
+
+
+_COUNT = st.one_of(st.integers(-5, 10**6), st.sampled_from([None, "x", "7", True, 2.0]))
+_ANTHROPIC_USAGE = st.fixed_dictionaries(
+    {},
+    optional={
+        "input_tokens": _COUNT,
+        "output_tokens": _COUNT,
+        "cache_read_input_tokens": _COUNT,
+        "cache_creation_input_tokens": _COUNT,
+        "cache_creation": st.one_of(
+            st.none(),
+            st.fixed_dictionaries(
+                {}, optional={"ephemeral_5m_input_tokens": _COUNT, "ephemeral_1h_input_tokens": _COUNT}
+            ),
+        ),
+    },
+)
+
+
+@given(st.lists(_ANTHROPIC_USAGE, min_size=1, max_size=4))
+def test_whatever_is_reported_the_classes_stay_disjoint(reports: list[dict[str, Any]]) -> None:
+    usage = Usage()
+    for report in reports:
+        merge_anthropic(usage, report)
+    assert 0 <= usage.cache_write_1h_tokens <= usage.cache_write_tokens
+    assert usage.prompt_tokens == usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+    shown = to_anthropic(usage)
+    assert sum(shown["cache_creation"].values()) == shown["cache_creation_input_tokens"] == usage.cache_write_tokens
+    again = from_anthropic(shown)
+    assert (again.cache_write_tokens, again.cache_write_1h_tokens) == (
+        usage.cache_write_tokens,
+        usage.cache_write_1h_tokens,
+    )
+
+
+@given(_ANTHROPIC_USAGE, _ANTHROPIC_USAGE)
+def test_two_requests_together_are_the_sum_of_both(one: dict[str, Any], other: dict[str, Any]) -> None:
+    first, second = from_anthropic(one), from_anthropic(other)
+    both = add(first, second)
+    for name in ("prompt_tokens", "output_tokens", "cache_write_tokens", "cache_write_1h_tokens"):
+        assert getattr(both, name) == getattr(first, name) + getattr(second, name)
