@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from accounts import ledger_sql as sql
 from accounts import session_sql
@@ -179,7 +180,7 @@ def _reservation(
             max_tokens=item.max_output_tokens,
         )
         target = first_target(snapshot, policy, facts, memory=memory, downgraded_by=downgraded_by)
-    price = target.price if target else None
+    price = target.price_at(timezone.now()) if target else None
     if target and price is None and target.name not in snapshot.targets:  # a name of the client's own choice
         price = price_list_for(target.kind, target.base_url, target.model_id)
     if price is None:

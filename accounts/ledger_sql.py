@@ -100,8 +100,9 @@ _CALL_COLUMNS = (
 _INSERT_CALL = (
     f"INSERT INTO accounts_callrecord ({_CALL_COLUMNS}, dropped_fields, route_name, scene_name, provider_name,"
     " model_name, decision, status, error_kind, error_message, stop_reason, upstream_request_id, input_tokens,"
-    " output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, thinking_tokens, usage_is_estimated,"
-    " currency, cost_source, reference_currency) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
+    " output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, thinking_tokens,"
+    " usage_is_estimated, currency, cost_source, reference_currency)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
     " '[]', '', '', '', '', '{}', 'running', '', '', '', '', 0, 0, 0, 0, 0, 0, %s, '', '', '')"
 )
 

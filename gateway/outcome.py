@@ -3,6 +3,7 @@
 import logging
 import time
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -85,10 +86,11 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
     opened, decision, policy = call.opened, call.decision, call.admitted.policy
     usage = opened.answer.usage if opened else Usage()
     target = opened.target if opened else None
-    cost, currency, source = cost_of(usage, target.price) if target else (None, "", "")
+    started = timezone.now() - timedelta(milliseconds=call.elapsed_ms())
+    cost, currency, source = cost_of(usage, target.price_at(started)) if target else (None, "", "")
     reference_cost, reference_currency = None, ""
     if target and policy and policy.reference and not call.parent_id:
-        reference_cost, reference_currency, _source = cost_of(_without_cost(usage), policy.reference.price)
+        reference_cost, reference_currency, _source = cost_of(_without_cost(usage), policy.reference.price_at(started))
     answered = errors.api_error(error) if error else None
     record = record_of(call.facts, call.meaning) if call.facts and call.meaning else {}
     if decision:

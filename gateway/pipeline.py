@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, HttpResponseBase
+from django.utils import timezone
 
 from accounts import ledger_thread
 from accounts.ids import new_call_id, new_message_id
@@ -239,9 +240,13 @@ class _Call:
 
     async def _priced(self, target: Target) -> Target:
         """Return a target whose name the client chose with the price of that name, as far as one is known."""
-        if target.price is not None or target.name in self._known.admitted.snapshot.targets:
+        is_priced = target.price is not None and not target.dated_prices
+        if is_priced or target.name in self._known.admitted.snapshot.targets:
             return target
-        return replace(target, price=await pricing.listed_price(target.kind, target.base_url, target.model_id))
+        if target.price_at(timezone.now()) is not None:
+            return target
+        listed = await pricing.listed_price(target.kind, target.base_url, target.model_id)
+        return replace(target, price=listed, dated_prices=())
 
     async def _produce(self) -> None:
         """Open, relay, settle. Raises nothing but `CancelledError`."""

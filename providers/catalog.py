@@ -25,6 +25,8 @@ from providers.platforms import vendor_of
 from providers.presets import PRESETS, endpoint
 
 _MAX_RESULT = 300
+# Where a price is from that a refresh brought.
+_LIST_NOTE = "the platform's list of models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,28 +245,20 @@ def _append_prices(rows: list[Model], found: Mapping[str, FoundModel]) -> bool:
     last = {row.model_id: row for row in Price.objects.filter(model__in=priced, pk=Subquery(newest))}
     new = []
     for pk, (row, price) in priced.items():
-        values = {
-            "currency": "USD",
-            "input": price.input,
-            "output": price.output,
-            "cache_read": price.cache_read,
-            "cache_write": price.cache_write,
-            "cache_write_1h": price.cache_write_1h,
-        }
-        before = last.get(pk)
-        if before is not None and (before.source != Price.Source.BUNDLED or before.values() == values):
-            continue
-        new.append(
-            Price(
-                model=row,
-                currency="USD",
-                input_per_million=price.input,
-                output_per_million=price.output,
-                cache_read_per_million=price.cache_read,
-                cache_write_per_million=price.cache_write,
-                cache_write_1h_per_million=price.cache_write_1h,
-                source=Price.Source.BUNDLED,
-            )
+        found_row = Price(
+            model=row,
+            currency="USD",
+            input_per_million=price.input,
+            output_per_million=price.output,
+            cache_read_per_million=price.cache_read,
+            cache_write_per_million=price.cache_write,
+            cache_write_1h_per_million=price.cache_write_1h,
+            source=Price.Source.BUNDLED,
+            source_note=_LIST_NOTE,
         )
+        before = last.get(pk)
+        if before is not None and (before.source != Price.Source.BUNDLED or before.values() == found_row.values()):
+            continue
+        new.append(found_row)
     Price.objects.bulk_create(new)
     return bool(new)

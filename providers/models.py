@@ -3,11 +3,14 @@
 from decimal import Decimal
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from providers.price_rows import clean_tiers, zone_named
 
 # A provider's name is the part before the slash of a target, `provider/model`.
 name_validator = RegexValidator(
@@ -301,4 +304,31 @@ class Price(models.Model):
             "cache_read": self.cache_read_per_million,
             "cache_write": self.cache_write_per_million,
             "cache_write_1h": self.cache_write_1h_per_million,
+            "tiers": self.tiers,
+            "from": self.time_from,
+            "until": self.time_until,
+            "time_zone": self.time_zone,
         }
+
+    def clean(self) -> None:
+        """Raise `ValidationError` by field for negative prices, wrong tiers and hours that are none."""
+        problems: dict[str, Any] = {}
+        for name in ("input", "output", "cache_read", "cache_write", "cache_write_1h"):
+            price = getattr(self, f"{name}_per_million")
+            if price is not None and price < 0:
+                problems[f"{name}_per_million"] = _("A price is at least 0.")
+        try:
+            self.tiers = clean_tiers(self.tiers)
+        except ValidationError as error:
+            problems["tiers"] = error.messages
+        if (self.time_from is None) != (self.time_until is None):
+            missing = "time_until" if self.time_until is None else "time_from"
+            problems[missing] = _("Enter both times, or none.")
+        elif self.time_from is not None and self.time_from == self.time_until:
+            problems["time_until"] = _("The span is empty; leave both times out for the whole day.")
+        if self.time_zone and zone_named(self.time_zone) is None:
+            problems["time_zone"] = _("There is no such time zone. Enter one like Asia/Shanghai.")
+        elif self.time_zone and self.time_from is None and self.time_until is None:
+            problems["time_zone"] = _("A time zone without times says nothing.")
+        if problems:
+            raise ValidationError(problems)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from providers.presets import PRESETS
+from providers.price_rows import price_list_of
 from providers.target import PriceList, Tier
 from providers.translation.usage import Usage
 
@@ -67,15 +68,7 @@ def price_list_for(kind: str, base_url: str, model_id: str, row: "Price | None" 
     catalogue (0.2 s, once): never call it on the event loop.
     """
     if row is not None:
-        return PriceList(
-            currency=row.currency,
-            input=row.input_per_million,
-            output=row.output_per_million,
-            cache_read=_or(row.cache_read_per_million, row.input_per_million),
-            cache_write=_or(row.cache_write_per_million, row.input_per_million),
-            source="bundled" if row.source == "bundled" else "price",
-            cache_write_1h=row.cache_write_1h_per_million,
-        )
+        return price_list_of(row)
     host = (urlsplit(base_url).hostname or "").lower()
     if PRESETS[kind].local and not host.endswith("ollama.com"):
         zero = Decimal(0)
@@ -120,9 +113,9 @@ def _bundled_price(kind: str, host: str, model_id: str) -> PriceList | None:
 
 
 def _from_entry(entry: Mapping[str, Any], currency: str) -> PriceList:
-    *base, for_1h = _rates(entry)
+    price_in, price_out, read, write, for_1h = _rates(entry)
     tiers = tuple(Tier(tier["above"], *_rates(tier)) for tier in entry.get("tiers", ()))
-    return PriceList(currency, *base, "bundled", tiers, for_1h)
+    return PriceList(currency, price_in, price_out, read, write, "bundled", tiers, for_1h)
 
 
 def _rates(entry: Mapping[str, Any]) -> _Rates:
@@ -192,9 +185,9 @@ def _from_catalogue(prices: Any, *, is_anthropic: bool) -> PriceList | None:
             _ANTHROPIC_1H * default if found["cache_write_1h"] is None and is_anthropic else found["cache_write_1h"],
         )
 
-    *base, for_1h = rates(0)
+    base_in, base_out, read, write, for_1h = rates(0)
     tiers = tuple(Tier(start, *rates(start + 1)) for start in starts)
-    return PriceList("USD", *base, "catalogue", tiers, for_1h)
+    return PriceList("USD", base_in, base_out, read, write, "catalogue", tiers, for_1h)
 
 
 def _value(prices: Any, name: str) -> Any:

@@ -1,14 +1,24 @@
 """A model that can be asked, with all that asking it takes: the frozen form of the rows, free of the ORM."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, time
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from providers.native_dialect import ANTHROPIC, NativeDialect
 from providers.translation.dialect import Dialect
 
 # The id of a model row that stands for whatever name the client asks for.
 ANY_MODEL = "*"
+
+
+def price_in_force(prices: "Iterable[DatedPrice]", moment: datetime) -> "PriceList | None":
+    """Return the price at `moment` among `prices`, newest first: one without hours ends all that were before it."""
+    for dated in prices:
+        if dated.valid_from <= moment and (dated.hours is None or dated.hours.hold(moment)):
+            return dated.price
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,31 @@ class PriceList:
 
 
 @dataclass(frozen=True, slots=True)
+class Hours:
+    """A span of every day by the clock of `zone`, from `begin` until before `end`; it may pass midnight."""
+
+    begin: time
+    end: time
+    zone: ZoneInfo
+
+    def hold(self, moment: datetime) -> bool:
+        """Return whether the clock of the zone shows a time of the span at `moment`."""
+        clock = moment.astimezone(self.zone).time()
+        if self.begin < self.end:
+            return self.begin <= clock < self.end
+        return clock >= self.begin or clock < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class DatedPrice:
+    """A price list that holds from a moment on, always or at some hours of the day."""
+
+    valid_from: datetime
+    price: PriceList
+    hours: Hours | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Secret:
     """A decrypted provider credential. Its value never shows in a repr."""
 
@@ -81,7 +116,9 @@ class Target:
     context_window: int | None = None
     max_output_tokens: int | None = None
     capabilities: frozenset[str] | None = None  # None: unknown, nothing is withheld
-    price: PriceList | None = None
+    price: PriceList | None = None  # when the target was loaded
+    dated_prices: tuple[DatedPrice, ...] = ()  # of the rows, newest first; with them `price_at` knows each moment's
+    listed_price: PriceList | None = None  # of the lists, where no row holds
     token_ratio: float = 1.0
     allow_private_network: bool = False
     extra_headers: Mapping[str, str] = field(default_factory=dict)
@@ -93,6 +130,12 @@ class Target:
         if capability == "vision" and not self.dialect.vision:
             return False
         return self.capabilities is None or capability in self.capabilities
+
+    def price_at(self, moment: datetime) -> PriceList | None:
+        """Return the price of a call that starts at `moment`."""
+        if not self.dated_prices:
+            return self.price
+        return price_in_force(self.dated_prices, moment) or self.listed_price
 
     @property
     def continues_text(self) -> bool:

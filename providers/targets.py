@@ -3,25 +3,33 @@
 import contextlib
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from providers.encryption import Undecryptable
 from providers.models import Credential, Model, Price, Provider
 from providers.native_dialect import native_dialect_for
 from providers.presets import PRESETS, base_url_of, dialect_for, valid_flags
+from providers.price_rows import dated_prices
 from providers.pricing import price_list_for
-from providers.target import Secret, Target, Timeouts
+from providers.target import Secret, Target, Timeouts, price_in_force
 
 logger = logging.getLogger(__name__)
 
+_UTC = ZoneInfo("UTC")
+_LONGEST_CALL = timedelta(days=1)
 
-def load_targets() -> dict[str, Target]:
+
+def load_targets(zone: ZoneInfo = _UTC) -> dict[str, Target]:
     """Return all enabled models of enabled providers as targets, by name (`provider/model`).
 
-    Four queries, whatever the number of rows. Sync, and not for the event loop: it decrypts, and may load the price
-    catalogue. A credential that no configured key decrypts is logged and left out.
+    `zone` is that of prices by the hour which name none. Four queries, whatever the number of rows. Sync, and not for
+    the event loop: it decrypts, and may load the price catalogue. A credential that no configured key decrypts is
+    logged and left out.
     """
     providers = {row.pk: row for row in Provider.objects.filter(is_enabled=True) if row.kind in PRESETS}
     secrets: dict[int, list[Secret]] = defaultdict(list)
@@ -33,17 +41,11 @@ def load_targets() -> dict[str, Target]:
             provider = providers.get(row.provider_id)
             logger.error("The credential %s of %s cannot be decrypted; it is not used", row.name, provider)
     models = list(Model.objects.filter(is_enabled=True, provider__is_enabled=True).order_by("pk"))
-    newest = Price.objects.filter(model=OuterRef("model"), valid_from__lte=timezone.now()).order_by(
-        "-valid_from", "-pk"
-    )
-    prices = {
-        price.model_id: price
-        for price in Price.objects.filter(
-            pk=Subquery(newest.values("pk")[:1]), model__is_enabled=True, model__provider__is_enabled=True
-        )
-    }
+    prices: dict[int, list[Price]] = defaultdict(list)
+    for price in _prices().filter(model__is_enabled=True, model__provider__is_enabled=True):
+        prices[price.model_id].append(price)
     targets = (
-        target_of(providers[model.provider_id], model, tuple(secrets[model.provider_id]), prices.get(model.pk))
+        target_of(providers[model.provider_id], model, tuple(secrets[model.provider_id]), prices[model.pk], zone)
         for model in models
         if model.provider_id in providers
     )
@@ -56,12 +58,25 @@ def load_target(model: Model) -> Target:
     for row in Credential.objects.filter(provider=model.provider_id, is_enabled=True).order_by("position", "pk"):
         with contextlib.suppress(Undecryptable):
             secrets.append(Secret(row.name, row.secret()))
-    in_force = Price.objects.filter(model=model, valid_from__lte=timezone.now()).order_by("-valid_from", "-pk")
-    return target_of(model.provider, model, tuple(secrets), in_force.first())
+    return target_of(model.provider, model, tuple(secrets), list(_prices().filter(model=model)), _UTC)
 
 
-def target_of(provider: Provider, model: Model, secrets: tuple[Secret, ...], price: Price | None) -> Target:
-    """Return one model as a target. `price` is the row in force, if any."""
+def _prices() -> QuerySet[Price]:
+    """Return the prices that a call may still be booked at: in force since a running call can have begun, and later.
+
+    The history before is long, and a target carries its prices along.
+    """
+    begin = timezone.now() - _LONGEST_CALL
+    before = Price.objects.filter(model=OuterRef("model"), time_from__isnull=True, valid_from__lte=begin)
+    since = Subquery(before.order_by("-valid_from").values("valid_from")[:1])
+    return Price.objects.annotate(since=since).filter(Q(since__isnull=True) | Q(valid_from__gte=F("since")))
+
+
+def target_of(
+    provider: Provider, model: Model, secrets: tuple[Secret, ...], prices: Sequence[Price], zone: ZoneInfo
+) -> Target:
+    """Return one model as a target. `prices` are its rows, in any order."""
+    now = timezone.now()
     preset = PRESETS[provider.kind]
     wire_format = provider.wire_format or preset.wire_format
     base_url = base_url_of(provider.kind, provider.base_url, wire_format)
@@ -70,6 +85,10 @@ def target_of(provider: Provider, model: Model, secrets: tuple[Secret, ...], pri
         **preset.extra_headers,
         **{name.lower(): str(text) for name, text in (provider.extra_headers or {}).items()},
     }
+    dated = dated_prices(prices, zone)
+    listed = None
+    if not any(price.hours is None and price.valid_from <= now for price in dated):
+        listed = price_list_for(provider.kind, base_url, model.model_id)
     return Target(
         provider_name=provider.name,
         kind=provider.kind,
@@ -96,7 +115,9 @@ def target_of(provider: Provider, model: Model, secrets: tuple[Secret, ...], pri
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
         capabilities=capabilities,
-        price=price_list_for(provider.kind, base_url, model.model_id, price),
+        price=price_in_force(dated, now) or listed,
+        dated_prices=dated,
+        listed_price=listed,
         token_ratio=model.token_ratio,
         allow_private_network=provider.allow_private_network or preset.local,
         extra_headers=headers,

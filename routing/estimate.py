@@ -1,5 +1,6 @@
 """What a call will cost on a target, before it is asked: good enough to compare targets by, never booked."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from providers import calibration
@@ -36,7 +37,9 @@ def cost_of_call(target: Target, facts: Facts) -> Cost | None:
         input_tokens=round(prompt_tokens(target, facts) * calibration.ratio(target)),
         output_tokens=min(expected, target.max_output_tokens or expected),
     )
-    cost, currency, _source = cost_of(usage, target.price)
+    # The clock is only read for prices that depend on it.
+    price = target.price_at(datetime.now(UTC)) if target.dated_prices else target.price
+    cost, currency, _source = cost_of(usage, price)
     return None if cost is None else (cost, currency)
 
 

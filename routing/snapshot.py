@@ -156,7 +156,9 @@ class Snapshot:
 def load() -> Snapshot:
     """Read the configuration. The version is read first: a change in between is loaded again on the next call."""
     version = config_version.current()
-    targets = load_targets()
+    row = RuntimeSettings.load()
+    zone = ZoneInfo(row.business_time_zone)
+    targets = load_targets(zone)
     routes = {route.pk: _route(route) for route in Route.objects.prefetch_related("entries__model__provider")}
     scenes = {
         scene.pk: _scene(scene, routes[scene.route_id])
@@ -175,7 +177,6 @@ def load() -> Snapshot:
     scorers = _scorers(policies.values())
     policies = {pk: replace(policy, scorer=scorers.get(pk)) for pk, policy in policies.items()}
     default = Policy.objects.filter(is_default=True).values_list("pk", flat=True).first()
-    row = RuntimeSettings.load()
     return Snapshot(
         version=version,
         targets=targets,
@@ -186,7 +187,7 @@ def load() -> Snapshot:
             capture=row.capture,
             capture_retention_days=row.capture_retention_days,
             capture_max_bytes=row.capture_max_bytes,
-            business_time_zone=ZoneInfo(row.business_time_zone),
+            business_time_zone=zone,
             ping_interval_s=row.ping_interval_s,
             cooldown_enabled=row.cooldown_enabled,
             safety_model=next((target for target in targets.values() if target.model_pk == row.safety_model_id), None),

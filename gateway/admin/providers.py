@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db import models
 from django.db.models import Count, Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -17,8 +16,9 @@ from django.utils.translation import gettext_lazy as _
 from gateway.admin import selftest
 from gateway.admin.default_route import fill_and_say
 from gateway.admin.health import cooling_mark, with_cooling_count
+from gateway.admin.prices import PriceInline
 from gateway.admin.provider_forms import CredentialForm, ProviderForm
-from gateway.admin_base import ModelAdmin, SwitchableAdmin, TabularInline, column, list_link, row_link
+from gateway.admin_base import SwitchableAdmin, TabularInline, column, list_link
 from providers import catalog
 from providers.errors import UpstreamError
 from providers.models import CAPABILITIES, Credential, Model, Price, Provider
@@ -230,39 +230,6 @@ class CredentialAdmin(SwitchableAdmin):
         return _last_four(credential)
 
 
-class PriceInline(TabularInline):
-    """The prices of a model. A new one is appended; those that calls were booked with stay as they are."""
-
-    model = Price
-    extra = 1
-    can_delete = False
-    fields = (
-        "valid_from",
-        "currency",
-        "input_per_million",
-        "output_per_million",
-        "cache_read_per_million",
-        "cache_write_per_million",
-        "source",
-    )
-    readonly_fields = ("source",)
-    ordering = ("-valid_from",)
-    # Four figures beside each other.
-    formfield_overrides = {
-        models.DecimalField: {"widget": forms.NumberInput(attrs={"style": "width: 7em", "step": "any"})},
-        models.CharField: {"widget": forms.TextInput(attrs={"size": 4, "placeholder": "USD"})},
-    }
-    verbose_name_plural = _("prices per million tokens (add a row to change the price)")
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False: history does not move."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False: history does not move."""
-        return False
-
-
 class ModelForm(_ModelModelForm):
     """A model, with its capabilities checked."""
 
@@ -356,38 +323,3 @@ class ModelAdminPage(SwitchableAdmin):
     def price_in_force(self, model: Model) -> str:
         """Return the administrator's price of today; empty if the platform's or the catalogue's counts."""
         return _price_text(getattr(model, "prices_in_force", []))
-
-
-@admin.register(Price)
-class PriceAdmin(ModelAdmin):
-    """All prices, to be read; they are added on the page of their model."""
-
-    list_display = (
-        column(Price, "valid_from"),
-        "model_link",
-        "currency",
-        *(column(Price, f"{name}_per_million") for name in ("input", "output", "cache_read", "cache_write")),
-        "source",
-    )
-    list_filter = ("valid_from", "source", "currency", "model__provider")
-    list_select_related = ("model__provider",)
-    search_fields = ("model__model_id", "model__provider__name")
-    ordering = ("-valid_from", "-pk")
-    actions = None
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return False: prices are added on the page of their model."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False: history does not move."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False: history does not move."""
-        return False
-
-    @admin.display(description=_("model"), ordering="model__model_id")
-    def model_link(self, price: Price) -> SafeString:
-        """Return a link to the page of the price's model."""
-        return row_link(price.model)

@@ -12,7 +12,8 @@ from django.db import models
 from accounts.models import ApiKey, Quota, Team, User
 from gateway.config.accounts import KEY_COLUMNS, QUOTA_COLUMNS, TEAM_COLUMNS, USER_COLUMNS, role_names
 from gateway.config.policies import POLICY_COLUMNS, shown_kind_action
-from gateway.config.providers import CREDENTIAL_COLUMNS, MODEL_COLUMNS, PRICE_COLUMNS, PROVIDER_COLUMNS, stated_prices
+from gateway.config.prices import exported, stated_prices
+from gateway.config.providers import CREDENTIAL_COLUMNS, MODEL_COLUMNS, PROVIDER_COLUMNS
 from gateway.config.routing import ROUTE_COLUMNS, SEARCH_COLUMNS, SETTINGS_COLUMNS, shown_alias_target
 from gateway.config.rows import identity_of, shown
 from gateway.config.scenes import RULE_COLUMNS, SCENE_COLUMNS
@@ -100,21 +101,19 @@ def _providers() -> list[dict[str, Any]]:
         credentials = [_plain(row, CREDENTIAL_COLUMNS, keep=["name"]) for row in provider.credentials.all()]
         if credentials:
             entry["credentials"] = credentials
-        offered = [_model(row, prices.get(row.pk)) for row in provider.models.all()]
+        offered = [_model(row, prices.get(row.pk, [])) for row in provider.models.all()]
         if offered:
             entry["models"] = offered
         entries.append(entry)
     return entries
 
 
-def _model(row: Model, price: Price | None) -> dict[str, Any]:
+def _model(row: Model, prices: list[Price]) -> dict[str, Any]:
     entry = _plain(row, MODEL_COLUMNS, keep=["manual"])
     if entry["manual"]:
         del entry["manual"]  # as a file's models are
-    if price is not None:
-        entry["price"] = {
-            field: value for field, column in PRICE_COLUMNS.items() if (value := getattr(price, column)) is not None
-        }
+    if (price := exported(prices)) is not None:
+        entry["price"] = price
     return entry
 
 

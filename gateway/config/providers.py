@@ -1,34 +1,20 @@
 """Writing the section `providers`: platforms, their credentials, models and prices."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from gateway.config.fields import at
-from gateway.config.rows import Run, shown
+from gateway.config.prices import stated_prices, write_prices
+from gateway.config.rows import Run
 from gateway.config.schema import Item
-from gateway.config.shapes import CREDENTIAL, MODEL, PRICE, PROVIDER, columns
+from gateway.config.shapes import CREDENTIAL, MODEL, PROVIDER, columns
 from providers.encryption import Undecryptable
 from providers.models import Credential, Model, Price, Provider
 
 PROVIDER_COLUMNS = columns(PROVIDER)
 CREDENTIAL_COLUMNS = columns(CREDENTIAL)
 MODEL_COLUMNS = columns(MODEL)
-PRICE_COLUMNS = columns(PRICE)
-# Prices that a person stated. The bundled list is another step of the price resolution and is not the file's affair.
-STATED_SOURCES = (Price.Source.ADMIN, Price.Source.CONFIG)
-
-
-def stated_prices() -> dict[int, Price]:
-    """Return model pk -> the stated price in force."""
-    in_force: dict[int, Price] = {}
-    for price in Price.objects.filter(source__in=STATED_SOURCES, valid_from__lte=timezone.now()).order_by(
-        "valid_from", "pk"
-    ):
-        in_force[price.model_id] = price
-    return in_force
 
 
 def write_providers(run: Run, items: list[Item]) -> None:
@@ -109,7 +95,7 @@ def _holds(row: Credential, secret: str) -> bool:
         return False
 
 
-def _write_model(run: Run, provider: Provider, item: Item, prices: Mapping[int, Price]) -> None:
+def _write_model(run: Run, provider: Provider, item: Item, prices: Mapping[int, list[Price]]) -> None:
     if item.is_broken:
         run.refuse(item)
         return
@@ -121,34 +107,4 @@ def _write_model(run: Run, provider: Provider, item: Item, prices: Mapping[int, 
         values["is_manual"] = True
     if not run.write(item, row, values, MODEL_COLUMNS, hidden={} if "manual" in item.values else {"is_manual": ""}):
         return
-    if item.values.get("price") is not None:
-        _append_price(run, item, row, prices.get(row.pk))
-    elif ("price" in item.values or run.prune) and row.pk in prices:
-        Price.objects.filter(model=row, source__in=STATED_SOURCES).delete()
-        run.say("-", "price", item.identity)
-
-
-def _append_price(run: Run, item: Item, model: Model, current: Price | None) -> None:
-    figures: dict[str, Any] = {field: item.values["price"].get(field) for field in PRICE_COLUMNS}
-    if current is not None and current.values() == figures:
-        return
-    price = Price(
-        model=model,
-        source=Price.Source.CONFIG,
-        **{column: figures[field] for field, column in PRICE_COLUMNS.items()},
-    )
-    row = Item("price", at(item.path, "price"), "", item.values["price"])
-    if not run.write(row, price, {}, PRICE_COLUMNS):
-        run.refuse(item)
-        return
-    if current is None:
-        run.say("+", "price", item.identity, _shown_price(figures))
-    else:
-        run.say("~", "price", item.identity, f"{_shown_price(current.values())} -> {_shown_price(figures)}")
-
-
-def _shown_price(figures: Mapping[str, Any]) -> str:
-    """Return e.g. "USD 3 in, 15 out, 0.3 cache_read"."""
-    parts = [f"{figures['currency']} {shown(figures['input'])} in", f"{shown(figures['output'])} out"]
-    parts += [f"{shown(figures[name])} {name}" for name in ("cache_read", "cache_write") if figures[name] is not None]
-    return ", ".join(parts)
+    write_prices(run, item, row, prices.get(row.pk, []))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from accounts.models import Quota, User
@@ -29,6 +30,7 @@ from gateway.config.fields import (
     whole_number,
 )
 from providers.models import CAPABILITIES, Provider
+from providers.price_rows import clean_tiers
 from routing.models import CaptureMode, Effort, KindRule, Policy, RequestKind, Route, SearchKind
 
 ROLES = ("member", "finance", "team_lead", "administrator")
@@ -73,12 +75,49 @@ def _weekday(value: Any, path: str, problems: Problems) -> int:
     return value
 
 
+def _tiers(value: Any, path: str, problems: Problems) -> list[dict[str, Any]]:
+    """Accept the tiers of a price, in the form in which they are stored."""
+    tiers = list_of(mapping(TIER))(value, path, problems)
+    try:
+        return clean_tiers(tiers)
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages)) from error
+
+
+def _prices(value: Any, path: str, problems: Problems) -> list[dict[str, Any]]:
+    """Accept a price, or a list of those that hold at different hours or from different days on."""
+    check = mapping(PRICE)
+    clean: list[dict[str, Any]]
+    clean = list_of(check)(value, path, problems) if isinstance(value, list) else [check(value, path, problems)]
+    if not clean:
+        raise Invalid(_("must hold a price; null stands for none"))
+    seen: list[tuple[Any, ...]] = []
+    for index, one in enumerate(clean):
+        when = tuple(one.get(name) for name in ("valid_from", "from", "until", "time_zone"))
+        if when in seen:
+            problems.add(f"{path}[{index}]", _("holds at the same time as another price of the list"))
+            raise Invalid
+        seen.append(when)
+    for since in {one.get("valid_from") for one in clean}:
+        if all(one.get("from") for one in clean if one.get("valid_from") == since):
+            raise Invalid(_("needs one price without hours beside those with hours, for the rest of the day"))
+    return clean
+
+
 WEIGHTED_TARGET: Shape = {"target": Field(name, required=True), "weight": Field(whole_number(1))}
 TIMEOUTS: Shape = {
     "connect": Field(seconds, "connect_timeout_s"),
     "first_event": Field(seconds, "first_event_timeout_s"),
     "idle": Field(seconds, "idle_timeout_s"),
     "total": Field(seconds, "total_timeout_s"),
+}
+TIER: Shape = {
+    "above": Field(whole_number(1), required=True),
+    "input": Field(number(0), required=True),
+    "output": Field(number(0), required=True),
+    "cache_read": Field(number(0)),
+    "cache_write": Field(number(0)),
+    "cache_write_1h": Field(number(0)),
 }
 PRICE: Shape = {
     "currency": Field(currency, "currency", required=True),
@@ -87,6 +126,12 @@ PRICE: Shape = {
     "cache_read": Field(number(0), "cache_read_per_million"),
     "cache_write": Field(number(0), "cache_write_per_million"),
     "cache_write_1h": Field(number(0), "cache_write_1h_per_million"),
+    "tiers": Field(_tiers, "tiers", nullable=False),
+    "from": Field(time_of_day, "time_from"),
+    "until": Field(time_of_day, "time_until"),
+    "time_zone": Field(text, "time_zone", nullable=False),
+    "valid_from": Field(moment, "valid_from"),
+    "note": Field(text, "source_note", nullable=False),
 }
 CREDENTIAL: Shape = {
     "name": Field(name, "name"),
@@ -103,7 +148,7 @@ MODEL: Shape = {
     "flags": Field(flags, "flags"),
     "enabled": Field(boolean, "is_enabled"),
     "manual": Field(boolean, "is_manual"),
-    "price": Field(mapping(PRICE)),
+    "price": Field(_prices),
 }
 PROVIDER: Shape = {
     "name": Field(name, "name", required=True),

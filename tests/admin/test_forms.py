@@ -1,5 +1,7 @@
 """What can be entered in the admin, and by whom."""
 
+from typing import Any
+
 from django.contrib.auth.models import Permission
 from django.db.models import Model as Model_
 from django.http import HttpResponse
@@ -47,6 +49,44 @@ class ModelPage(AdminTestCase):
         self.assertEqual(list(Price.objects.order_by("pk").values())[:2], old)
         new = Price.objects.latest("pk")
         self.assertEqual((new.currency, new.input_per_million, new.source), ("CNY", 4, "admin"))
+
+    def add_price(self, **fields: str) -> Any:
+        data = {
+            "model": str(Model.objects.get().pk), "currency": "CNY", "input_per_million": "4",
+            "output_per_million": "12", "valid_from_0": "2026-02-01", "valid_from_1": "00:00:00", "tiers": "",
+        }  # fmt: skip
+        return self.client.post("/admin/providers/price/add/", {**data, **fields})
+
+    def test_a_price_with_tiers_and_hours_is_added_on_its_own_page(self) -> None:
+        make_rows(1)
+        tiers = '[{"above": 32000, "input": 6.1, "output": "24"}]'
+        response = self.add_price(
+            tiers=tiers,
+            time_from="22:00",
+            time_until="06:00",
+            time_zone="Asia/Shanghai",
+            cache_write_1h_per_million="8",
+        )
+        self.assertEqual(response.status_code, 302)
+        new = Price.objects.latest("pk")
+        self.assertEqual(new.tiers, [{"above": 32000, "input": "6.1", "output": "24"}])
+        self.assertEqual((str(new.time_from), new.time_zone, new.source), ("22:00:00", "Asia/Shanghai", "admin"))
+        page = self.client.get("/admin/providers/price/").content.decode()
+        self.assertIn("above 32,000 tokens 6.1 / 24", page)
+        self.assertIn("22:00–06:00 Asia/Shanghai", page)
+
+    def test_what_is_wrong_with_a_price_is_said_at_its_field(self) -> None:
+        make_rows(1)
+        wrong = {
+            "tiers": '[{"above": 1}]',
+            "time_until": "",
+            "input_per_million": "-1",
+            "currency": "yuan",
+        }
+        response = self.add_price(**wrong, time_from="22:00")
+        self.assertEqual(response.status_code, 200)
+        self.assertEqual(set(response.context["adminform"].form.errors), set(wrong))
+        self.assertEqual(Price.objects.count(), 2)
 
     def test_an_existing_price_cannot_be_changed_by_a_forged_form(self) -> None:
         make_rows(1)

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import httpx
+from django.utils import timezone
 
 from accounts.models import ApiKey, Attempt, CallRecord, Quota, QuotaWindow
 from providers.models import Credential, Model, Price, Provider
@@ -262,6 +264,23 @@ class AnyModelTests(PassthroughCase):
         own = await Model.objects.acreate(provider_id=row.provider_id, model_id="claude-opus-5-5")
         await Price.objects.acreate(model=own, input_per_million=20, **price)
         assert await self.price_of_call() == (Decimal(190) / 10**6, "price")
+
+    async def test_a_price_comes_into_force_and_goes_by_the_hour_while_the_gateway_runs(self) -> None:
+        row = await Model.objects.aget(provider__name="one")
+        now = timezone.now()
+        clock = {"time_from": (now - timedelta(hours=2)).time(), "time_until": (now + timedelta(hours=2)).time()}
+        price = {"model": row, "currency": "USD", "output_per_million": 0}
+        await Price.objects.acreate(input_per_million=10, valid_from=now - timedelta(hours=3), **price)
+        soon = now + timedelta(seconds=1.5)
+        await Price.objects.acreate(input_per_million=20, valid_from=soon, time_zone="UTC", **clock, **price)
+        costs = []
+        async with self.gateway(Reply(list(STREAM)), Reply(list(STREAM))) as gateway:
+            for _turn in range(2):
+                await gateway.send(body(stream=True))
+                call = await CallRecord.objects.order_by("-started_at").afirst()
+                costs.append(call.cost if call else None)
+                await asyncio.sleep(max(0, (soon - timezone.now()).total_seconds()))
+        assert costs == [Decimal(70) / 10**6, Decimal(140) / 10**6]
 
     async def test_what_is_cached_for_an_hour_is_booked_and_shown_as_it_came(self) -> None:
         await Provider.objects.filter(name="one").aupdate(base_url="https://api.anthropic.com")
