@@ -265,25 +265,47 @@ _RAISE_DAY = (
 )
 
 
+_LOWER_DAY = (
+    "UPDATE accounts_usagedaily SET "
+    + ", ".join(f"{name} = {name} - %s" for name in _TOTALS.split(", "))
+    + " WHERE date = %s AND key_id = %s AND user_id = %s AND COALESCE(team_id, 0) = %s AND provider_name = %s"
+    " AND model_name = %s AND scene_name = %s AND kind = %s AND currency = %s"
+)
+
+
+def lower_days(days: Mapping[tuple[Any, ...], DayTotals]) -> None:
+    """Take from the daily rows what moves to other rows, in the order of `raise_days`; remove those left empty."""
+    rows = [(_dimension(dimension), _values(totals)) for dimension, totals in _in_order(days)]
+    parameters = [[*values, *dimension[:3], dimension[3] or 0, *dimension[4:]] for dimension, values in rows]
+    write(_LOWER_DAY, parameters)
+    where = _LOWER_DAY[_LOWER_DAY.index(" WHERE ") :]
+    size = len(rows[0][1]) if rows else 0
+    write(f"DELETE FROM accounts_usagedaily{where} AND calls = 0", [row[size:] for row in parameters])
+
+
+def _in_order(days: Mapping[tuple[Any, ...], DayTotals]) -> list[tuple[tuple[Any, ...], DayTotals]]:
+    return sorted(days.items(), key=lambda pair: tuple(map(str, pair[0])))
+
+
+def _dimension(dimension: tuple[Any, ...]) -> list[Any]:
+    return [connection.ops.adapt_datefield_value(dimension[0]), *dimension[1:]]
+
+
+def _values(totals: DayTotals) -> list[Any]:
+    return [
+        totals.calls,
+        totals.failed_calls,
+        totals.unpriced_calls,
+        totals.estimated_calls,
+        totals.input_tokens,
+        totals.output_tokens,
+        totals.cache_read_tokens,
+        totals.cache_write_tokens,
+        to_units(totals.cost),
+        to_units(totals.reference_cost),
+    ]
+
+
 def raise_days(days: Mapping[tuple[Any, ...], DayTotals]) -> None:
     """Add to the daily rows, in a fixed order: two workers that raise the same rows must not wait crosswise."""
-    write(
-        _RAISE_DAY,
-        [
-            [
-                connection.ops.adapt_datefield_value(dimension[0]),
-                *dimension[1:],
-                totals.calls,
-                totals.failed_calls,
-                totals.unpriced_calls,
-                totals.estimated_calls,
-                totals.input_tokens,
-                totals.output_tokens,
-                totals.cache_read_tokens,
-                totals.cache_write_tokens,
-                to_units(totals.cost),
-                to_units(totals.reference_cost),
-            ]
-            for dimension, totals in sorted(days.items(), key=lambda pair: tuple(map(str, pair[0])))
-        ],
-    )
+    write(_RAISE_DAY, [[*_dimension(dimension), *_values(totals)] for dimension, totals in _in_order(days)])

@@ -1,5 +1,6 @@
 """The ledger's statements on quotas and their windows. They run inside the transaction of a batch."""
 
+import bisect
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -133,5 +134,38 @@ def windows_at(calls: Sequence[RunningRow]) -> dict[uuid.UUID, list[tuple[QuotaR
                 and window.starts_at <= call.started_at
                 and (window.ends_at is None or call.started_at < window.ends_at)
             ):
+                found.setdefault(call.id, []).append((quota, window))
+    return found
+
+
+def cost_windows_at(calls: Sequence[RunningRow]) -> dict[uuid.UUID, list[tuple[QuotaRow, WindowRow]]]:
+    """Return and lock the windows of quotas on cost that each of these settled calls counts in, by their start.
+
+    The calls may be old, and the windows since then many: only those of the time of the calls are read.
+    """
+    keys, users = {call.key_id for call in calls}, {call.user_id for call in calls}
+    teams = {call.team_id for call in calls if call.team_id is not None} or {0}
+    begin, end = min(call.started_at for call in calls), max(call.started_at for call in calls)
+    rows = query(
+        f"SELECT {_WINDOW_COLUMNS}, {_QUOTA_COLUMNS} FROM accounts_quotawindow w JOIN accounts_quota q"
+        f" ON q.id = w.quota_id WHERE (q.key_id IN ({marks(keys)}) OR q.user_id IN ({marks(users)})"
+        f" OR q.team_id IN ({marks(teams)})) AND q.unit = %s AND (w.ends_at IS NULL OR w.ends_at > %s)"
+        f" AND w.starts_at <= %s ORDER BY w.id{lock() and ' FOR UPDATE OF w'}",
+        [*keys, *users, *teams, Quota.Unit.COST.value, time_value(begin), time_value(end)],
+    )
+    by_quota: dict[int, tuple[QuotaRow, list[WindowRow]]] = {}
+    for row in rows:
+        quota = _quota(row[6:])
+        by_quota.setdefault(quota.id, (quota, []))[1].append(_window(row))
+    found: dict[uuid.UUID, list[tuple[QuotaRow, WindowRow]]] = {}
+    for quota, windows in by_quota.values():
+        windows.sort(key=lambda window: window.starts_at)
+        starts = [window.starts_at for window in windows]
+        for call in calls:
+            position = bisect.bisect_right(starts, call.started_at) - 1
+            if position < 0 or not quota.covers(call.key_id, call.user_id, call.team_id):
+                continue
+            window = windows[position]
+            if window.ends_at is None or call.started_at < window.ends_at:
                 found.setdefault(call.id, []).append((quota, window))
     return found

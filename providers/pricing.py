@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -102,13 +103,27 @@ def _bundled_lists() -> list[dict[str, Any]]:
     return lists
 
 
+def origin_of(price: PriceList, kind: str, base_url: str, model_id: str) -> str:
+    """Return where a price of the lists is from: the bundled list with its source and date, or the catalogue."""
+    if price.source == "bundled":
+        found = _bundled_entry(kind, (urlsplit(base_url).hostname or "").lower(), model_id)
+        return f"{found[0]['date']}: {found[0]['source']}" if found else ""
+    return f"genai-prices {version('genai-prices')}" if price.source == "catalogue" else ""
+
+
 def _bundled_price(kind: str, host: str, model_id: str) -> PriceList | None:
+    found = _bundled_entry(kind, host, model_id)
+    return _from_entry(found[1], found[0]["currency"]) if found else None
+
+
+def _bundled_entry(kind: str, host: str, model_id: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return the bundled list that holds a model, and the model's entry in it."""
     for price_list in _bundled_lists():
         if price_list["kind"] != kind or not any(host == h or host.endswith(f".{h}") for h in price_list["hosts"]):
             continue
         entry = price_list["models"].get(model_id) or price_list["models"].get(_SNAPSHOT.sub("", model_id))
         if entry is not None:
-            return _from_entry(entry, price_list["currency"])
+            return price_list, entry
     return None
 
 

@@ -3,8 +3,8 @@
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
@@ -16,7 +16,7 @@ from providers.native_dialect import native_dialect_for
 from providers.presets import PRESETS, base_url_of, dialect_for, valid_flags
 from providers.price_rows import dated_prices
 from providers.pricing import price_list_for
-from providers.target import Secret, Target, Timeouts, price_in_force
+from providers.target import ANY_MODEL, PriceList, Secret, Target, Timeouts, price_in_force
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,27 @@ def _prices() -> QuerySet[Price]:
     before = Price.objects.filter(model=OuterRef("model"), time_from__isnull=True, valid_from__lte=begin)
     since = Subquery(before.order_by("-valid_from").values("valid_from")[:1])
     return Price.objects.annotate(since=since).filter(Q(since__isnull=True) | Q(valid_from__gte=F("since")))
+
+
+def price_history(provider_name: str, model_id: str, zone: ZoneInfo = _UTC) -> Callable[[datetime], PriceList | None]:
+    """Return what tells the price of a call of any time, also of a name that the client chose.
+
+    The rows say from when they hold; the lists do not, and count where no row does. Raises `LookupError` for a
+    provider that is no more.
+    """
+    provider = Provider.objects.filter(name=provider_name).first()
+    if provider is None or provider.kind not in PRESETS:
+        raise LookupError(provider_name)
+    models = Model.objects.filter(provider=provider)
+    model = models.filter(model_id=model_id).first() or models.filter(model_id=ANY_MODEL).first()
+    dated = dated_prices(Price.objects.filter(model=model), zone) if model is not None else ()
+    wire_format = provider.wire_format or PRESETS[provider.kind].wire_format
+    base_url = base_url_of(provider.kind, provider.base_url, wire_format)
+
+    def price_at(moment: datetime) -> PriceList | None:
+        return price_in_force(dated, moment) or price_list_for(provider.kind, base_url, model_id)
+
+    return price_at
 
 
 def target_of(

@@ -7,6 +7,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from accounts.late_prices import UNPRICED
+from accounts.models import CallRecord
 from gateway.admin.decisions import INNER_KINDS, kind_label
 from gateway.admin_base import NameFilter
 from providers.models import Provider
@@ -35,6 +37,24 @@ class PolicyFilter(NameFilter):
     title = _("policy")
     parameter_name = "policy_name"
     source = Policy
+
+
+class CostFilter(admin.SimpleListFilter):
+    """By where the cost is from."""
+
+    title = _("cost")
+    parameter_name = "cost"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return what a cost can rest on."""
+        return [("unpriced", _("unpriced")), *CallRecord.CostSource.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the calls with such a cost; unpriced are those that used tokens of unknown price."""
+        value = self.value()
+        if value == "unpriced":
+            return queryset.filter(UNPRICED)
+        return queryset.filter(cost_source=value) if value in CallRecord.CostSource.values else queryset
 
 
 class KindFilter(admin.SimpleListFilter):

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey, Attempt, CallRecord, User
 from gateway.admin.call_examples import NEEDED, example_link, example_view
-from gateway.admin.call_filters import KindFilter, PolicyFilter, ProviderFilter, SceneFilter
+from gateway.admin.call_filters import CostFilter, KindFilter, PolicyFilter, ProviderFilter, SceneFilter
 from gateway.admin.decisions import decision_html, kind_label
 from gateway.admin_base import (
     LedgerAdmin,
@@ -121,7 +121,17 @@ class CallRecordAdmin(LedgerAdmin):
     list_display_links = ("started", "request")
     # Another column would sort the whole ledger.
     sortable_by = ("started",)
-    list_filter = ("started_at", "status", ProviderFilter, "user", "team", SceneFilter, KindFilter, PolicyFilter)
+    list_filter = (
+        "started_at",
+        "status",
+        ProviderFilter,
+        "user",
+        "team",
+        SceneFilter,
+        KindFilter,
+        PolicyFilter,
+        CostFilter,
+    )
     list_select_related = ("user", "key")
     search_fields = ("session_id", "model_name", "user__username", "key__name")
     search_help_text = _("A request id, session id or model as it is written, or part of the name of a user or key.")

@@ -1,35 +1,23 @@
 """Prices: added on the page of their model or on one of their own, never changed."""
 
+from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
+from django.urls import path
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from gateway.admin.price_catalogue import catalogue_view
 from gateway.admin_base import ModelAdmin, TabularInline, TimeZoneField, column, grouped, row_link
 from providers.models import Price
-from providers.target import Hours, PriceList
 
 _PRICES = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
-
-
-def tiers_text(price: PriceList) -> str:
-    """Return the tiers of a price in words, such as "above 32,000 tokens 6 / 24"."""
-    return "; ".join(
-        gettext("above %(tokens)s tokens %(input)s / %(output)s")
-        % {"tokens": grouped(tier.above_tokens), "input": grouped(tier.input), "output": grouped(tier.output)}
-        for tier in price.tiers
-    )
-
-
-def hours_text(hours: Hours | None) -> str:
-    """Return a span of the day in words, "" for the whole day."""
-    return f"{hours.begin:%H:%M}–{hours.end:%H:%M} {hours.zone.key}" if hours else ""
 
 
 def _tiers_cell(price: Price) -> str:
@@ -125,6 +113,13 @@ class PriceAdmin(ModelAdmin):
         ),
         (_("Source"), {"fields": ("source_note",)}),
     )
+
+    change_list_template = "admin/providers/price/change_list.html"
+
+    def get_urls(self) -> list[Any]:
+        """Add the price catalogue."""
+        view = self.admin_site.admin_view(partial(catalogue_view, self.admin_site))
+        return [path("catalogue/", view, name="providers_price_catalogue"), *super().get_urls()]
 
     def formfield_for_dbfield(
         self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from gateway.admin import selftest
 from gateway.admin.default_route import fill_and_say
 from gateway.admin.health import cooling_mark, with_cooling_count
+from gateway.admin.late_pricing import price_unpriced_calls
 from gateway.admin.prices import PriceInline
 from gateway.admin.provider_forms import CredentialForm, ProviderForm
 from gateway.admin_base import SwitchableAdmin, TabularInline, column, list_link
@@ -276,7 +277,14 @@ class ModelAdminPage(SwitchableAdmin):
     ordering = ("provider__name", "model_id")
     autocomplete_fields = ("provider",)
     inlines = (PriceInline,)
-    actions = [selftest.self_test, selftest.self_test_long, selftest.write_capabilities, "enable", "disable"]
+    actions = [
+        selftest.self_test,
+        selftest.self_test_long,
+        selftest.write_capabilities,
+        price_unpriced_calls,
+        "enable",
+        "disable",
+    ]
     readonly_fields = (*selftest.FIELDS, "missing_since", "created_at", "updated_at")
     fieldsets = (
         (
@@ -295,10 +303,10 @@ class ModelAdminPage(SwitchableAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         """Add the provider and the prices in force, newest first."""
         queryset: QuerySet[Model] = super().get_queryset(request)
-        in_force = Price.objects.filter(valid_from__lte=timezone.now()).order_by("-valid_from")
+        in_force = Price.objects.filter(valid_from__lte=timezone.now(), time_from__isnull=True)
         # The name of a model is written with its provider, also in the auto-completion of other pages.
         return queryset.select_related("provider").prefetch_related(
-            Prefetch("prices", queryset=in_force, to_attr="prices_in_force")
+            Prefetch("prices", queryset=in_force.order_by("-valid_from", "-pk"), to_attr="prices_in_force")
         )
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import pytest
 
 import providers.pricing
 from providers.models import Price
-from providers.pricing import cost_of, price_list_for
+from providers.pricing import cost_of, origin_of, price_list_for
 from providers.target import PriceList, Tier
-from providers.translation.usage import Usage
+from providers.translation.usage import Usage, add
 
 D = Decimal
 LIST = PriceList("USD", D(3), D(15), D("0.3"), D("3.75"), "price")
@@ -48,6 +48,38 @@ def test_anthropics_own_list_knows_what_an_hour_costs() -> None:
 def test_cost_reported_upstream_wins_unless_zero() -> None:
     assert cost_of(Usage(input_tokens=10, cost=D("0.5")), LIST) == (D("0.5"), "USD", "upstream")
     assert cost_of(Usage(input_tokens=10, cost=D(0)), LIST) == (D("0.00003"), "USD", "price")
+
+
+def test_a_zero_from_upstream_is_no_cost_unless_the_model_is_declared_free() -> None:
+    zero = Usage(input_tokens=10, output_tokens=5, cost=D(0))
+    assert cost_of(zero, None) == (None, "", "")
+    declared = price_list_for(
+        "openrouter",
+        "https://openrouter.ai/api/v1",
+        "a/b:free",
+        Price(currency="CNY", input_per_million=D(0), output_per_million=D(0), source="admin"),
+    )
+    assert cost_of(zero, declared) == (D(0), "CNY", "price")
+    local = price_list_for("lmstudio", "http://127.0.0.1:1234/v1", "qwen3")
+    assert cost_of(zero, local) == (D(0), "USD", "free")
+    # Two requests of one call, of which one was charged for: the sum is known.
+    assert add(Usage(cost=D(0)), Usage(cost=D("0.1"))).cost == D("0.1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "model", "origin"),
+    [
+        ("dashscope", MAINLAND, "qwen3.7-max", "2026-05-30: Alibaba Cloud Model Studio"),
+        ("openai_compatible", "https://api.openai.com/v1", "gpt-4o", "genai-prices "),
+        ("ollama", "http://127.0.0.1:11434/v1", "qwen3", ""),
+    ],
+)
+def test_a_listed_price_says_where_it_is_from(kind: str, base: str, model: str, origin: str) -> None:
+    price = price_list_for(kind, base, model)
+    assert price is not None
+    found = origin_of(price, kind, base, model)
+    assert found.startswith(origin)
+    assert bool(found) == bool(origin)
 
 
 def test_unknown_price_is_none_and_local_is_zero() -> None:
