@@ -1,5 +1,8 @@
 """What one currency is worth in another, from a day on."""
 
+from typing import Any
+
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -32,3 +35,18 @@ class ExchangeRate(models.Model):
 
     def __str__(self) -> str:
         return f"1 {self.from_currency} = {self.rate.normalize():f} {self.to_currency}"
+
+    def clean(self) -> None:
+        """Raise `ValidationError` by field for a pair that is none, a rate that is none, and a second one of a day."""
+        problems: dict[str, Any] = {}
+        if self.from_currency and self.from_currency == self.to_currency:
+            problems["to_currency"] = _("A currency is worth itself; choose another one.")
+        if self.rate is not None and self.rate <= 0:
+            problems["rate"] = _("A rate is more than 0.")
+        same = ExchangeRate.objects.filter(
+            from_currency=self.from_currency, to_currency=self.to_currency, valid_from=self.valid_from
+        )
+        if self.valid_from is not None and same.exclude(pk=self.pk).exists():
+            problems["valid_from"] = _("There is a rate of these currencies from this day on already.")
+        if problems:
+            raise ValidationError(problems)

@@ -150,12 +150,13 @@ def _unpriced(term: str, provider: Provider | None) -> dict[tuple[str, str], tup
     if term:
         days = days.filter(model_name__icontains=term)
     sums = {f"sum_{name}": Sum(name) for name in ("unpriced_calls", *_TOKENS)}
+    rows: Any = days.order_by().values("provider_name", "model_name").annotate(**sums)
     return {
         (row["provider_name"], row["model_name"]): (
             row["sum_unpriced_calls"],
             sum(row[f"sum_{name}"] for name in _TOKENS),
         )
-        for row in days.order_by().values("provider_name", "model_name").annotate(**sums)
+        for row in rows
     }
 
 

@@ -18,6 +18,7 @@ from gateway.config.fields import Problems
 from gateway.config.policies import check_lists, check_passthrough, write_policies, write_shadows
 from gateway.config.providers import write_providers
 from gateway.config.prune import prune as prune_unnamed
+from gateway.config.rates import write_rates
 from gateway.config.routing import fill_the_default_route, write_aliases, write_routes, write_settings
 from gateway.config.rows import Run
 from gateway.config.scenes import write_scenes
@@ -90,6 +91,7 @@ def _write(run: Run, document: Document, can_hand_out: bool) -> None:
     write_team_relations(run, sections.get("teams", []))
     write_keys(run, sections.get("keys", []), can_hand_out)
     write_quotas(run, sections.get("quotas", []))
+    write_rates(run, sections.get("exchange_rates", []))
     if document.settings is not None:
         write_settings(run, document.settings)
     if not run.problems:

@@ -14,6 +14,7 @@ from gateway.config.accounts import KEY_COLUMNS, QUOTA_COLUMNS, TEAM_COLUMNS, US
 from gateway.config.policies import POLICY_COLUMNS, shown_kind_action
 from gateway.config.prices import exported, stated_prices
 from gateway.config.providers import CREDENTIAL_COLUMNS, MODEL_COLUMNS, PROVIDER_COLUMNS
+from gateway.config.rates import exported_rates
 from gateway.config.routing import ROUTE_COLUMNS, SEARCH_COLUMNS, SETTINGS_COLUMNS, shown_alias_target
 from gateway.config.rows import identity_of, shown
 from gateway.config.scenes import RULE_COLUMNS, SCENE_COLUMNS
@@ -45,6 +46,7 @@ def export() -> str:
         "users": _users(),
         "keys": _keys(),
         "quotas": _quotas(),
+        "exchange_rates": exported_rates(),
     }
     document: dict[str, Any] = {
         "version": VERSION,

@@ -5,7 +5,7 @@ import difflib
 import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, time
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from gateway.config.document import FileMapping
 from providers.presets import FLAG_TYPES
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _TIME_OF_DAY = re.compile(r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?\Z")
 
 
@@ -232,6 +233,17 @@ def time_of_day(value: Any, path: str, problems: Problems) -> time:
         clean = None
     if clean is None:
         raise Invalid(_("must be a time of day like 09:00"))
+    return clean
+
+
+def day(value: Any, path: str, problems: Problems) -> date:
+    """Accept a day like 2027-01-01."""
+    try:
+        clean = date.fromisoformat(value) if isinstance(value, str) and _DAY.match(value) else None
+    except ValueError:
+        clean = None
+    if clean is None:
+        raise Invalid(_("must be a day like 2027-01-01"))
     return clean
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime, time
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
@@ -10,9 +10,9 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext as _
 
-from accounts.models import ApiKey, Quota, Team, User
+from accounts.models import ApiKey, ExchangeRate, Quota, Team, User
 from gateway.config.fields import Problems, at, did_you_mean
-from gateway.config.schema import Item, quota_identity
+from gateway.config.schema import Item, quota_identity, rate_identity
 from providers.models import Credential, Model, Provider
 from routing.models import ModelAlias, Policy, Route, Scene
 
@@ -28,6 +28,7 @@ _KINDS: dict[type[models.Model], str] = {
     User: "user",
     ApiKey: "key",
     Quota: "quota",
+    ExchangeRate: "exchange rate",
 }
 
 
@@ -51,6 +52,8 @@ def identity_of(row: models.Model) -> str:
         elif row.team is not None:
             subject["team"] = row.team.name
         return quota_identity({**subject, "unit": row.unit, "window": row.window, "currency": row.currency})
+    if isinstance(row, ExchangeRate):
+        return rate_identity({"from": row.from_currency, "to": row.to_currency, "valid_from": row.valid_from})
     if isinstance(row, ApiKey):
         return f"{row.user.username}/{row.name}"
     return str(row)
@@ -66,7 +69,7 @@ def shown(value: Any) -> str:
         return f"{value.normalize():f}"
     if isinstance(value, float):
         return f"{value:g}"
-    if isinstance(value, datetime):
+    if isinstance(value, date):  # or a moment
         return value.isoformat()
     if isinstance(value, time):
         return value.isoformat("auto" if value.second or value.microsecond else "minutes")
@@ -284,4 +287,5 @@ def _stored() -> dict[str, Iterable[models.Model]]:
         "user": User.objects.select_related("team", "policy").prefetch_related("groups"),
         "key": ApiKey.objects.select_related("user", "policy"),
         "quota": Quota.objects.select_related("key__user", "user", "team"),
+        "exchange rate": ExchangeRate.objects.all(),
     }

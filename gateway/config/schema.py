@@ -16,6 +16,7 @@ from gateway.config.shapes import (
     POLICY,
     PROVIDER,
     QUOTA,
+    RATE,
     ROUTE,
     SCENE,
     SETTINGS,
@@ -59,6 +60,7 @@ SECTIONS: dict[str, tuple[str, Shape, Callable[[Mapping[str, Any]], str]]] = {
     "users": ("user", USER, lambda values: str(values["username"])),
     "keys": ("key", KEY, lambda values: f"{values['user']}/{values['name']}"),
     "quotas": ("quota", QUOTA, lambda values: quota_identity(values)),
+    "exchange_rates": ("exchange rate", RATE, lambda values: rate_identity(values)),
 }
 _TOP: Shape = {
     "version": Field(whole_number(1), required=True),
@@ -73,6 +75,11 @@ def quota_identity(values: Mapping[str, Any]) -> str:
     # A currency says nothing of tokens and requests.
     suffix = f" {values.get('currency', 'USD')}" if values["unit"] == Quota.Unit.COST else ""
     return f"{subject} {values[subject]} {values['unit']}/{values['window']}{suffix}"
+
+
+def rate_identity(values: Mapping[str, Any]) -> str:
+    """Return e.g. "USD/CNY 2026-11-01"."""
+    return f"{values['from']}/{values['to']} {values['valid_from']}"
 
 
 def parse(raw: Any, problems: Problems, read_secret: Callable[[str], str]) -> Document:

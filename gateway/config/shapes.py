@@ -15,6 +15,7 @@ from gateway.config.fields import (
     boolean,
     choice,
     currency,
+    day,
     flags,
     fraction,
     headers,
@@ -260,6 +261,13 @@ QUOTA: Shape = {
     "action": Field(choice(*Quota.Action.values), "action"),
     "active": Field(boolean, "is_active"),
 }
+RATE: Shape = {
+    "from": Field(currency, "from_currency", required=True),
+    "to": Field(currency, "to_currency", required=True),
+    "rate": Field(number(0), "rate", required=True),
+    "valid_from": Field(day, "valid_from", required=True),
+    "note": Field(text, "note", nullable=False),
+}
 SEARCH: Shape = {
     "kind": Field(choice(*SearchKind.values), "search_kind", required=True),
     "url": Field(name, "search_url", required=True),
@@ -275,6 +283,7 @@ SETTINGS: Shape = {
     "ping_interval_s": Field(seconds, "ping_interval_s"),
     "cooldown_enabled": Field(boolean, "cooldown_enabled"),
     "safety_model": Field(name),
+    "report_currency": Field(currency, "report_currency"),
 }
 
 

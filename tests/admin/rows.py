@@ -10,7 +10,18 @@ from typing import Any
 from django.contrib.auth.models import Group
 
 from accounts import keys
-from accounts.models import ApiKey, Attempt, CallRecord, Quota, QuotaWindow, Team, UsageDaily, User, Worker
+from accounts.models import (
+    ApiKey,
+    Attempt,
+    CallRecord,
+    ExchangeRate,
+    Quota,
+    QuotaWindow,
+    Team,
+    UsageDaily,
+    User,
+    Worker,
+)
 from gateway.models import Capture
 from providers.models import Credential, Model, Price, Provider
 from routing.models import (
@@ -93,6 +104,13 @@ def make_rows(count: int, text: str = "text") -> None:
             Price.objects.create(
                 model=model, currency="USD", input_per_million=price, output_per_million=price, valid_from=NOW
             )
+        ExchangeRate.objects.create(
+            from_currency="USD",
+            to_currency="CNY",
+            rate=Decimal("7.1"),
+            valid_from=NOW.date() + timedelta(days=number),
+            note=text[:200],
+        )
         route = Route.objects.create(name=f"route{number}")
         RouteEntry.objects.create(route=route, model=model)
         scene = Scene.objects.create(name=f"{text}{number}", description=text * 3, examples=[text], route=route)

@@ -57,6 +57,7 @@ class Lists(AdminTestCase):
         "Credential": 7,
         "Model": 8,
         "Price": 8,
+        "ExchangeRate": 8,
         "Route": 7,
         "RouteEntry": 8,
         "ClassifierEntry": 8,

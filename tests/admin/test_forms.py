@@ -139,6 +139,7 @@ class Routing(AdminTestCase):
             "capture_retention_days": "7",
             "capture_max_bytes": "1000",
             "business_time_zone": "Asia/Shanghai",
+            "report_currency": "USD",
             "ping_interval_s": "10",
         }
         self.assertEqual(self.client.post(add, data).status_code, 302)
@@ -160,6 +161,7 @@ class Routing(AdminTestCase):
             "capture_retention_days": "7",
             "capture_max_bytes": "1000",
             "business_time_zone": "UTC",
+            "report_currency": "USD",
             "ping_interval_s": "10",
         }
         for value, chosen in ((str(model.pk), model), ("", None)):

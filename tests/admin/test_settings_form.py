@@ -22,6 +22,7 @@ class SearchSettings(AdminTestCase):
             "capture_retention_days": "7",
             "capture_max_bytes": "1000",
             "business_time_zone": "UTC",
+            "report_currency": "USD",
             "ping_interval_s": "10",
             "search_kind": "tavily",
             "search_url": "https://api.tavily.com",
