@@ -9,17 +9,18 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from providers.presets import PRESETS
 from providers.price_rows import price_list_of
-from providers.target import PriceList, Tier
+from providers.target import DatedPrice, Hours, PriceList, Tier
 from providers.translation.usage import Usage
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MILLION = Decimal(1_000_000)
+_ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 # "1-hour cache write tokens are 2 times the base input tokens price":
 # https://docs.claude.com/en/docs/build-with-claude/prompt-caching#pricing
 _ANTHROPIC_1H = Decimal(2)
@@ -145,18 +147,49 @@ def _rates(entry: Mapping[str, Any]) -> _Rates:
     )
 
 
+def listed_schedule(kind: str, base_url: str, model_id: str) -> tuple[DatedPrice, ...]:
+    """Return when which price of the catalogue holds, for `price_in_force`; () where one holds always.
+
+    To be asked only where `price_list_for` names a price of the catalogue, and like it never on the event loop.
+    """
+    found = _catalogue_entry(kind, base_url, model_id)
+    if found is None or not isinstance(found[1].prices, list):
+        return ()
+    provider, model = found
+    try:
+        # The catalogue lets the last of its conditions that holds decide.
+        dated = [_dated(each, is_anthropic=provider.id == "anthropic") for each in reversed(model.prices)]
+    except (AttributeError, TypeError, ValueError, ArithmeticError):
+        logger.exception("The prices of %s in the catalogue have an unknown form", model_id)
+        return ()
+    return tuple(each for each in dated if each is not None)
+
+
+def _dated(conditional: Any, *, is_anthropic: bool) -> DatedPrice | None:
+    price = _from_catalogue(conditional.prices, is_anthropic=is_anthropic)
+    condition = conditional.constraint
+    if price is None:
+        return None
+    if condition is None:
+        return DatedPrice(_ALWAYS, price)
+    if hasattr(condition, "start_date"):
+        return DatedPrice(datetime.combine(condition.start_date, time(), UTC), price)
+    begin, end = _in_utc(condition.start_time), _in_utc(condition.end_time)
+    return DatedPrice(_ALWAYS, price, Hours(begin, end, ZoneInfo("UTC"))) if begin != end else None
+
+
+def _in_utc(clock: time) -> time:
+    if clock.tzinfo is None:
+        return clock
+    return datetime.combine(date(2000, 1, 1), clock).astimezone(UTC).time()
+
+
 @lru_cache(maxsize=4096)
 def _catalogue_price(kind: str, base_url: str, model_id: str) -> PriceList | None:
-    # Imported here: it costs 0.2 s and 39 MB, which a gateway with prices of its own need not pay.
-    from genai_prices.data_snapshot import get_snapshot
-
-    provider_id = "openrouter" if kind == "openrouter" else None
-    try:
-        provider, model = get_snapshot().find_provider_model(
-            model_id, None, provider_id, None if provider_id else base_url
-        )
-    except LookupError:
+    found = _catalogue_entry(kind, base_url, model_id)
+    if found is None:
         return None
+    provider, model = found
     try:
         return _from_catalogue(model.prices, is_anthropic=provider.id == "anthropic")
     except (AttributeError, TypeError, ValueError, ArithmeticError):
@@ -165,11 +198,26 @@ def _catalogue_price(kind: str, base_url: str, model_id: str) -> PriceList | Non
         return None
 
 
+@lru_cache(maxsize=4096)
+def _catalogue_entry(kind: str, base_url: str, model_id: str) -> tuple[Any, Any] | None:
+    """Return the catalogue's provider and model."""
+    # Imported here: it costs 0.2 s and 39 MB, which a gateway with prices of its own need not pay.
+    from genai_prices.data_snapshot import get_snapshot
+
+    provider_id = "openrouter" if kind == "openrouter" else None
+    try:
+        found: tuple[Any, Any] = get_snapshot().find_provider_model(
+            model_id, None, provider_id, None if provider_id else base_url
+        )
+    except LookupError:
+        return None
+    return found
+
+
 def _from_catalogue(prices: Any, *, is_anthropic: bool) -> PriceList | None:
     """Return the catalogue's standard price in force today; of prices by the hour of the day, the highest.
 
-    Which hour a call falls in is not known when the list is loaded, and the books rather show too much than too
-    little; an administrator's price overrides it.
+    Estimates rather show too much than too little; what a call is booked at is the affair of `listed_schedule`.
     """
     if isinstance(prices, list):
         now = datetime.now(UTC)

@@ -15,8 +15,8 @@ from providers.models import Credential, Model, Price, Provider
 from providers.native_dialect import native_dialect_for
 from providers.presets import PRESETS, base_url_of, dialect_for, valid_flags
 from providers.price_rows import dated_prices
-from providers.pricing import price_list_for
-from providers.target import ANY_MODEL, PriceList, Secret, Target, Timeouts, price_in_force
+from providers.pricing import listed_schedule, price_list_for
+from providers.target import ANY_MODEL, DatedPrice, PriceList, Secret, Target, Timeouts, price_in_force
 
 logger = logging.getLogger(__name__)
 
@@ -86,9 +86,11 @@ def price_history(provider_name: str, model_id: str, zone: ZoneInfo = _UTC) -> C
     dated = dated_prices(Price.objects.filter(model=model), zone) if model is not None else ()
     wire_format = provider.wire_format or PRESETS[provider.kind].wire_format
     base_url = base_url_of(provider.kind, provider.base_url, wire_format)
+    listed = price_list_for(provider.kind, base_url, model_id)
+    dated += _schedule(listed, provider.kind, base_url, model_id)
 
     def price_at(moment: datetime) -> PriceList | None:
-        return price_in_force(dated, moment) or price_list_for(provider.kind, base_url, model_id)
+        return price_in_force(dated, moment) or listed
 
     return price_at
 
@@ -110,6 +112,7 @@ def target_of(
     listed = None
     if not any(price.hours is None and price.valid_from <= now for price in dated):
         listed = price_list_for(provider.kind, base_url, model.model_id)
+        dated += _schedule(listed, provider.kind, base_url, model.model_id)
     return Target(
         provider_name=provider.name,
         kind=provider.kind,
@@ -145,6 +148,11 @@ def target_of(
         model_pk=model.pk,
         max_concurrency=provider.max_concurrency,
     )
+
+
+def _schedule(listed: PriceList | None, kind: str, base_url: str, model_id: str) -> tuple[DatedPrice, ...]:
+    """Return when which price of the catalogue holds, where the listed price is of the catalogue."""
+    return listed_schedule(kind, base_url, model_id) if listed is not None and listed.source == "catalogue" else ()
 
 
 def _timeouts(provider: Provider, default: Timeouts) -> Timeouts:

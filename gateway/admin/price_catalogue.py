@@ -24,8 +24,8 @@ from gateway.admin_base import exact_time, grouped, list_link, row_link
 from providers.models import Model, Price, Provider
 from providers.presets import PRESETS, base_url_of
 from providers.price_rows import hours_of, next_change, price_list_of, rows_in_force
-from providers.pricing import origin_of, price_list_for
-from providers.target import Hours, PriceList
+from providers.pricing import listed_schedule, origin_of, price_list_for
+from providers.target import Hours, PriceList, price_in_force
 from routing.models import RuntimeSettings
 
 _PER_PAGE = 100
@@ -172,9 +172,16 @@ def _figures(model: Model, rows: list[Price], zone: ZoneInfo) -> Iterable[Figure
         return
     base_url = base_url_of(provider.kind, provider.base_url, provider.wire_format or preset.wire_format)
     listed = price_list_for(provider.kind, base_url, model.model_id)
-    if listed is not None:
-        source = str(CallRecord.CostSource(listed.source).label)
-        yield _shown(listed, None, source, origin_of(listed, provider.kind, base_url, model.model_id))
+    if listed is None:
+        return
+    source = str(CallRecord.CostSource(listed.source).label)
+    origin = origin_of(listed, provider.kind, base_url, model.model_id)
+    schedule = listed_schedule(provider.kind, base_url, model.model_id) if listed.source == "catalogue" else ()
+    for each in schedule:
+        if each.hours is not None:
+            yield _shown(each.price, each.hours, source, origin)
+    always = [each for each in schedule if each.hours is None]
+    yield _shown(price_in_force(always, timezone.now()) or listed, None, source, origin)
 
 
 def _shown(price: PriceList, hours: Hours | None, source: str, origin: str) -> Figures:

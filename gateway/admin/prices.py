@@ -10,24 +10,19 @@ from django.http import HttpRequest
 from django.urls import path
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from gateway.admin.price_catalogue import catalogue_view
-from gateway.admin_base import ModelAdmin, TabularInline, TimeZoneField, column, grouped, row_link
+from gateway.admin.price_catalogue import catalogue_view, tiers_text
+from gateway.admin_base import ModelAdmin, TabularInline, TimeZoneField, column, row_link
 from providers.models import Price
+from providers.price_rows import price_list_of
 
 _PRICES = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
 
 
 def _tiers_cell(price: Price) -> str:
     """Return from which sizes of the input on other prices hold."""
-    tiers = price.tiers if isinstance(price.tiers, list) else []
-    return "; ".join(
-        gettext("above %(tokens)s tokens %(input)s / %(output)s")
-        % {"tokens": grouped(tier["above"]), "input": tier["input"], "output": tier["output"]}
-        for tier in tiers
-    )
+    return tiers_text(price_list_of(price))
 
 
 def _hours_cell(price: Price) -> str:

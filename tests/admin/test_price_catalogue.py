@@ -69,6 +69,14 @@ class Catalogue(AdminTestCase):
             [("2", "22:00–06:00 Asia/Shanghai"), ("4", "")],
         )
 
+    def test_the_hours_of_the_catalogue_are_shown(self) -> None:
+        self.model("deepseek-v4-pro", base_url="https://api.deepseek.com")
+        (entry,) = self.entries()
+        hours = [price.hours for price in entry.prices]
+        self.assertEqual((len(hours), hours[-1], set(hours[:-1])), (3, "", {"06:00–10:00 UTC", "01:00–04:00 UTC"}))
+        peak, rest = entry.prices[0].amounts[0], entry.prices[-1].amounts[0]
+        self.assertEqual(Decimal(peak), 2 * Decimal(rest))
+
     def test_the_unpriced_are_listed_with_their_calls(self) -> None:
         self.model("priced-now", base_url="https://api.openai.com/v1")
         key = make_key(User.objects.create(username="dev1"), "laptop")

@@ -15,7 +15,7 @@ from providers.models import Model, Price, Provider
 from providers.price_rows import clean_tiers, dated_prices, next_change, rows_in_force
 from providers.pricing import cost_of
 from providers.target import Hours, price_in_force
-from providers.targets import load_targets
+from providers.targets import load_targets, price_history
 from providers.translation.usage import Usage
 
 D = Decimal
@@ -190,6 +190,21 @@ class LoadedTest(TestCase):
         assert inside is not None
         assert outside is not None
         assert (inside.input, inside.source, outside.source) == (77, "price", "catalogue")
+
+    def test_the_catalogue_goes_by_the_hour_too(self) -> None:
+        Provider.objects.update(base_url="https://api.deepseek.com")
+        Model.objects.update(model_id="deepseek-v4-pro")
+        target = load_targets()["main/deepseek-v4-pro"]
+        # By day, in Beijing and in UTC: peak from 01:00 to 04:00 UTC.
+        peak, night = (target.price_at(datetime(2026, 11, 25, hour, 30, tzinfo=UTC)) for hour in (2, 20))
+        assert peak is not None
+        assert night is not None
+        assert (peak.source, night.source, peak.input) == ("catalogue", "catalogue", 2 * night.input)
+        history = price_history("main", "deepseek-v4-pro")
+        assert history(datetime(2026, 11, 25, 2, 30, tzinfo=UTC)) == peak
+        self.add(7, timedelta(days=-2))
+        stated = load_targets()["main/deepseek-v4-pro"]
+        assert [dated.price.source for dated in stated.dated_prices] == ["price"]
 
     def test_hours_without_a_zone_are_those_of_the_business(self) -> None:
         self.add(2, timedelta(days=-2))
