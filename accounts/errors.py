@@ -15,27 +15,80 @@ class KeyInvalid(Refusal):
 
 @dataclass(eq=False)
 class QuotaExceeded(Refusal):
-    """A quota has no room for the call."""
+    """A quota has no room for the call. A person reads its text in the client, so it is in English and Chinese."""
 
     subject: str  # "key dev1/laptop", "user dev1", "team platform"
     unit: str
     window: str
-    limit: Decimal
+    limit: Decimal  # in force: with the temporary raises
     used: Decimal
     currency: str
-    resets_at: datetime | None
+    resets_at: datetime | None  # in the business time zone
     retry_after_s: int | None
+    reserved: Decimal = Decimal(0)  # by calls that are running
+    expected: Decimal = Decimal(0)  # of this call
+    raised: Decimal = Decimal(0)  # part of the limit
 
     def __str__(self) -> str:
-        amount = f"{self.limit.normalize():f} {self.currency if self.unit == 'cost' else self.unit}"
-        used = f"{self.used.normalize():f}"
+        return f"{self._english()} / {self._chinese()}"
+
+    def _english(self) -> str:
+        unit = self.currency if self.unit == "cost" else self.unit
         period = "in total" if self.window == "total" else f"per {'5 hours' if self.window == '5h' else self.window}"
+        parts = [f"Quota of {self.subject} reached: {_number(self.limit)} {unit} {period}"]
+        if self.raised:
+            parts.append(f"{_number(self.raised)} of it raised for a time")
+        parts.append(f"{_number(self.used)} used")
+        if self.used < self.limit:
+            if self.reserved:
+                parts.append(f"{_number(self.reserved)} held by running calls")
+            parts.append(f"about {_number(self.expected)} needed")
         until = (
-            f"It resets at {self.resets_at.isoformat(timespec='minutes')}."
+            f"It resets at {_moment(self.resets_at)}."
             if self.resets_at
             else "It does not reset; ask your administrator to raise it."
         )
-        return f"Quota of {self.subject} reached: {amount} {period}, {used} used. {until}"
+        return f"{', '.join(parts)}. {until}"
+
+    def _chinese(self) -> str:
+        kind, _, name = self.subject.partition(" ")
+        unit = self.currency if self.unit == "cost" else _CHINESE[self.unit]
+        parts = [
+            f"配额已用完：{_CHINESE[kind]} {name} {_CHINESE[self.window]}限额 {_number(self.limit)} {unit}",
+            f"已用 {_number(self.used)}",
+        ]
+        if self.raised:
+            parts.insert(1, f"其中临时增加 {_number(self.raised)}")
+        if self.used < self.limit:
+            if self.reserved:
+                parts.append(f"进行中的请求占用 {_number(self.reserved)}")
+            parts.append(f"本次约需 {_number(self.expected)}")
+        until = f"将于 {_moment(self.resets_at)} 重置。" if self.resets_at else "不会自动重置，请联系管理员调整。"
+        return f"{'，'.join(parts)}。{until}"
+
+
+_CHINESE = {
+    "team": "团队",
+    "user": "用户",
+    "key": "密钥",
+    "tokens": "token",
+    "requests": "次请求",
+    "minute": "每分钟",
+    "5h": "每 5 小时",
+    "day": "每天",
+    "week": "每周",
+    "month": "每月",
+    "total": "累计",
+}
+_DISPLAYED = Decimal("0.000001")
+
+
+def _number(amount: Decimal) -> str:
+    return f"{amount.quantize(_DISPLAYED).normalize():f}"
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} ({moment.tzinfo})"
 
 
 @dataclass(eq=False)

@@ -254,6 +254,8 @@ class _Limits:
             currency=quota.currency,
             resets_at=window.ends_at.astimezone(self._zone) if window.ends_at else None,
             retry_after_s=seconds,
+            reserved=window.reserved,
+            expected=reservation.amount(quota.unit, quota.currency),
         )
 
     def take(self, caller: KeyRow, reservation: Reservation, *, is_inner: bool) -> list[int]:

@@ -163,7 +163,9 @@ class Quotas(TestCase):
         view = snapshot(settings=SettingsSnapshot(business_time_zone=ZoneInfo("Asia/Shanghai")))
         error = self.refused(secret, view=view, input_tokens_estimate=150)
         assert str(error) == (
-            "Quota of team platform reached: 100 tokens per day, 0 used. It resets at 2026-11-24T00:00+08:00."
+            "Quota of team platform reached: 100 tokens per day, 0 used, about 200 needed. "
+            "It resets at 2026-11-24 00:00 (Asia/Shanghai). / "
+            "配额已用完：团队 platform 每天限额 100 token，已用 0，本次约需 200。将于 2026-11-24 00:00 (Asia/Shanghai) 重置。"
         )
         assert error.retry_after_s == (16 * 60 - 10 * 60 - 11) * 60 - 12
 

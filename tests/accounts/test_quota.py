@@ -2,10 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from accounts.errors import QuotaExceeded
+from accounts.models import Quota
 from accounts.quota import Reservation, Used, bounds, has_room
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -88,3 +91,47 @@ def test_reservation_survives_its_record() -> None:
 def test_what_failed_without_using_anything_counts_nothing() -> None:
     nothing = Used(counts=False, tokens=0, cost=None, currency="")
     assert [nothing.amount(unit, "USD") for unit in ("requests", "tokens", "cost")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        (
+            {"unit": "cost", "window": "month", "limit": Decimal("120.000000"), "used": Decimal("120.5000000000")},
+            "Quota of user 小李 reached: 120 CNY per month, 120.5 used. It resets at 2026-12-01 00:00 (Asia/Shanghai). / "
+            "配额已用完：用户 小李 每月限额 120 CNY，已用 120.5。将于 2026-12-01 00:00 (Asia/Shanghai) 重置。",
+        ),
+        (
+            {"unit": "tokens", "window": "5h", "limit": Decimal(900), "reserved": Decimal(300), "raised": Decimal(400)},
+            "Quota of user 小李 reached: 900 tokens per 5 hours, 400 of it raised for a time, 500 used, "
+            "300 held by running calls, about 150 needed. It resets at 2026-12-01 00:00 (Asia/Shanghai). / "
+            "配额已用完：用户 小李 每 5 小时限额 900 token，其中临时增加 400，已用 500，进行中的请求占用 300，本次约需 150。"
+            "将于 2026-12-01 00:00 (Asia/Shanghai) 重置。",
+        ),
+        (
+            {"unit": "requests", "window": "total", "limit": Decimal(500), "resets_at": None},
+            "Quota of user 小李 reached: 500 requests in total, 500 used. "
+            "It does not reset; ask your administrator to raise it. / "
+            "配额已用完：用户 小李 累计限额 500 次请求，已用 500。不会自动重置，请联系管理员调整。",
+        ),
+    ],
+)
+def test_a_refusal_says_all_in_english_and_chinese(fields: dict[str, Any], text: str) -> None:
+    values: dict[str, Any] = {
+        "subject": "user 小李",
+        "used": Decimal(500),
+        "currency": "CNY",
+        "resets_at": datetime(2026, 11, 30, 16, tzinfo=UTC).astimezone(SHANGHAI),
+        "retry_after_s": 60,
+        "expected": Decimal(150),
+    }
+    assert str(QuotaExceeded(**(values | fields))) == text
+
+
+def test_every_quota_can_be_named_in_a_refusal() -> None:
+    for unit in Quota.Unit.values:
+        for window in Quota.Window.values:
+            for subject in ("team a", "user a", "key a/b"):
+                assert " / 配额已用完：" in str(
+                    QuotaExceeded(subject, unit, window, *[Decimal(1)] * 2, "USD", None, None)
+                )

@@ -17,6 +17,7 @@ from tests.fakes.upstream import ScriptedUpstream
 pytestmark = [pytest.mark.claude_code, pytest.mark.server]
 
 REVOKED_KEY = "wg_revoked456789abcdefghijklmnopqrstuvwxyzABCD"
+SPENT_KEY = "wg_spent23456789abcdefghijklmnopqrstuvwxyzABCDE"
 SUMMARY = "The user counts with me; the secret word is periwinkle."
 
 
@@ -33,7 +34,8 @@ def gateway(upstream: ScriptedUpstream) -> Iterator[GatewayProcess]:
         upstream.base_url,
         models=("main", "first", "second", "judge"),
         routes={"duo": ["first", "second"]},
-        keys=(KEY, REVOKED_KEY),
+        keys=(KEY, REVOKED_KEY, SPENT_KEY),
+        quotas=[{"key": "dev/key-2", "unit": "cost", "window": "month", "limit": 0}],
         safety_model="up/judge",
         # The upstream is the search backend too; a search names no model.
         search={"kind": "tavily", "url": upstream.base_url.removesuffix("/v1"), "secret": "tvly-0123456789abcdef"},
@@ -118,6 +120,18 @@ def test_shows_the_gateways_message_for_a_revoked_key(client: ClaudeCode, upstre
     assert outcome.text.startswith("Failed to authenticate. API Error: 401 ")
     assert "key" in outcome.text
     assert "revoked" in outcome.text
+    assert not upstream.requests
+
+
+def test_a_spent_budget_is_said_at_once_and_word_for_word(client: ClaudeCode, upstream: ScriptedUpstream) -> None:
+    client.key, client.timeout_s = SPENT_KEY, 20.0
+    outcome = client.ask("Hello?")
+    assert outcome.text.startswith(
+        "API Error: Request rejected (429) · Quota of key dev/key-2 reached: 0 USD per month, 0 used. It resets at "
+    )
+    assert " / 配额已用完：密钥 dev/key-2 每月限额 0 USD，已用 0。将于 " in outcome.text
+    assert outcome.text.endswith(" (UTC) 重置。")
+    assert outcome.result["num_turns"] == 1
     assert not upstream.requests
 
 

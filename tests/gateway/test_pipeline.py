@@ -297,7 +297,9 @@ class LifeTests(GatewayCase):
         assert response.status_code == 429
         assert response.json()["error"]["type"] == "billing_error"
         assert response.headers["x-should-retry"] == "false"
-        assert "dev1/laptop" in response.json()["error"]["message"]
+        message = response.json()["error"]["message"]
+        assert "key dev1/laptop reached: 1 requests in total, 1 used" in message
+        assert "配额已用完：密钥 dev1/laptop 累计限额 1 次请求，已用 1。" in message
         assert count.status_code == 200
         assert len(gateway.upstream.requests) == 1
         assert await CallRecord.objects.acount() == 1
