@@ -1,7 +1,7 @@
 """Quotas: when a window begins and ends, what a call reserves, whether a window has room for it."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 
@@ -98,20 +98,26 @@ def bounds(window: str, now: datetime, zone: tzinfo) -> tuple[datetime, datetime
         return start, start + timedelta(minutes=1)
     if window == Quota.Window.FIVE_HOURS:
         return now, now + FIVE_HOURS
-    local = now.astimezone(zone)
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-    if window == Quota.Window.DAY:
-        start, end = midnight, _days_later(midnight, 1)
-    elif window == Quota.Window.WEEK:
-        start = _days_later(midnight, -midnight.weekday())
-        end = _days_later(start, 7)
-    else:
-        start = midnight.replace(day=1)
-        end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
+    first = now.astimezone(zone).date()
+    if window == Quota.Window.WEEK:
+        first -= timedelta(days=first.weekday())
+    elif window == Quota.Window.MONTH:
+        first = first.replace(day=1)
+    start, next_first = _midnight(first, zone), _next(window, first)
+    # Where clocks go back over midnight, the hour before it comes twice, and a day begins at its first midnight.
+    while (end := _midnight(next_first, zone)) <= now:
+        start, next_first = end, _next(window, next_first)
     return start.astimezone(now.tzinfo), end.astimezone(now.tzinfo)
 
 
-def _days_later(midnight: datetime, days: int) -> datetime:
-    # Arithmetic on an aware datetime moves the wall clock, which is what a calendar window wants: a day over a change
-    # of daylight saving time has 23 or 25 hours.
-    return midnight + timedelta(days=days)
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    # In UTC, because two times of one zone compare by their wall clock. A midnight that clocks skip is the moment at
+    # which they do.
+    return datetime.combine(day, time.min, zone).astimezone(UTC)
+
+
+def _next(window: str, first: date) -> date:
+    """Return the day on which the window after that of the day `first` begins."""
+    if window == Quota.Window.MONTH:
+        return first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    return first + timedelta(days=7 if window == Quota.Window.WEEK else 1)

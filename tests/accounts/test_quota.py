@@ -6,6 +6,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from accounts.errors import QuotaExceeded
 from accounts.models import Quota
@@ -14,6 +16,8 @@ from accounts.quota import Reservation, Used, bounds, has_room
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")
+ST_JOHNS = ZoneInfo("America/St_Johns")
+APIA = ZoneInfo("Pacific/Apia")
 
 
 def at(text: str) -> datetime:
@@ -37,6 +41,22 @@ def at(text: str) -> datetime:
         ("day", "2026-10-25T10:00:00", BERLIN, "2026-10-24T22:00:00", "2026-10-25T23:00:00"),
         ("day", "2026-11-01T05:30:00", NEW_YORK, "2026-11-01T04:00:00", "2026-11-02T05:00:00"),
         ("week", "2026-10-25T12:00:00", BERLIN, "2026-10-18T22:00:00", "2026-10-25T23:00:00"),
+        ("week", "2026-03-29T12:00:00", BERLIN, "2026-03-22T23:00:00", "2026-03-29T22:00:00"),
+        ("month", "2026-03-31T21:59:59", BERLIN, "2026-02-28T23:00:00", "2026-03-31T22:00:00"),
+        ("month", "2026-10-31T23:30:00", BERLIN, "2026-10-31T23:00:00", "2026-11-30T23:00:00"),
+        ("week", "2026-12-31T20:00:00", SHANGHAI, "2026-12-27T16:00:00", "2027-01-03T16:00:00"),
+        ("week", "2027-01-01T12:00:00", UTC, "2026-12-28T00:00:00", "2027-01-04T00:00:00"),
+        # Half an hour off, and a day of 23 hours.
+        ("day", "2026-03-08T12:00:00", ST_JOHNS, "2026-03-08T03:30:00", "2026-03-09T02:30:00"),
+        ("month", "2028-02-29T12:00:00", ST_JOHNS, "2028-02-01T03:30:00", "2028-03-01T03:30:00"),
+        ("day", "2028-02-29T20:00:00", ST_JOHNS, "2028-02-29T03:30:00", "2028-03-01T03:30:00"),
+        # Clocks went back over midnight, at 00:01: the hour that comes twice is the next day's.
+        ("day", "2010-11-07T03:15:00", ST_JOHNS, "2010-11-07T02:30:00", "2010-11-08T03:30:00"),
+        ("day", "2010-11-07T02:29:59", ST_JOHNS, "2010-11-06T02:30:00", "2010-11-07T02:30:00"),
+        # Apia had no 30 December 2011.
+        ("day", "2011-12-30T09:59:59", APIA, "2011-12-29T10:00:00", "2011-12-30T10:00:00"),
+        ("day", "2011-12-30T10:00:00", APIA, "2011-12-30T10:00:00", "2011-12-31T10:00:00"),
+        ("month", "2012-01-01T00:00:00", APIA, "2011-12-31T10:00:00", "2012-01-31T10:00:00"),
         ("total", "2026-11-23T10:00:00", SHANGHAI, "1970-01-01T00:00:00", None),
     ],
 )
@@ -46,17 +66,30 @@ def test_a_window_is_cut_in_the_business_time_zone(
     assert bounds(window, at(now), zone) == (at(start), at(end) if end else None)
 
 
-def test_windows_follow_each_other_without_gap_or_overlap() -> None:
-    for zone in (UTC, SHANGHAI, BERLIN, NEW_YORK):
-        for window in ("minute", "day", "week", "month"):
-            moment = at("2026-01-15T12:34:56")
-            for _ in range(60):
-                start, end = bounds(window, moment, zone)
-                assert end is not None
-                assert start <= moment < end
-                assert bounds(window, end - timedelta(microseconds=1), zone) == (start, end)
-                moment = end
-                assert bounds(window, moment, zone)[0] == end
+ZONES = ("UTC", "Asia/Shanghai", "Europe/Berlin", "America/New_York", "America/St_Johns", "Pacific/Apia")
+MORE_ZONES = ("Asia/Beirut", "America/Havana", "America/Santiago", "Africa/Casablanca", "Australia/Lord_Howe")
+
+
+@given(
+    moment=st.datetimes(datetime(1975, 1, 1), datetime(2060, 1, 1), timezones=st.just(UTC)),
+    zone=st.sampled_from(ZONES + MORE_ZONES),
+    window=st.sampled_from(("minute", "day", "week", "month")),
+)
+@settings(max_examples=500, deadline=None)
+def test_windows_tile_time_without_gap_or_overlap(moment: datetime, zone: str, window: str) -> None:
+    tz = ZoneInfo(zone)
+    start, end = bounds(window, moment, tz)
+    assert end is not None
+    assert start <= moment < end
+    assert bounds(window, start, tz) == bounds(window, end - timedelta(microseconds=1), tz) == (start, end)
+    assert bounds(window, end, tz)[0] == end
+    assert bounds(window, start - timedelta(microseconds=1), tz)[1] == start
+    if window != "minute":
+        longest = {"day": 1, "week": 7, "month": 31}[window]
+        assert timedelta(hours=20) < end - start <= timedelta(days=longest, hours=4)
+        local = start.astimezone(tz)
+        # Midnight, or the moment after one that clocks skip, or that comes twice.
+        assert local.hour < 2
 
 
 @pytest.mark.parametrize(
