@@ -23,8 +23,8 @@ from accounts.errors import KeyInvalid, QuotaExceeded, Refusal, TooManyCalls
 from accounts.ledger_items import INNER_KINDS, Admission, Admitted, Settlement
 from accounts.ledger_rows import DayTotals, KeyRow, QuotaRow, WindowRow
 from accounts.models import CallRecord, Quota
-from accounts.quota import Reservation, Used, bounds, has_room
-from accounts.window_sql import create_windows, open_windows, quotas_of, save_windows, windows_at
+from accounts.quota import Reservation, Used, has_room
+from accounts.window_sql import LastWindow, begin_windows, lock_windows, quotas_of, save_windows, windows_at
 from providers.pricing import cost_of, price_list_for
 from providers.translation.usage import Usage
 from routing.estimate import EXPECTED_OUTPUT_TOKENS
@@ -199,19 +199,15 @@ class _Limits:
         self._zone = snapshot.settings.business_time_zone
         capped = {caller.id for caller in callers if caller.max_concurrency}
         self._running = sql.running_calls(capped) if capped else {}
-        self._quotas = quotas_of(callers)
-        self._windows = self._lock_windows()
+        found = quotas_of(callers, now)
+        self._quotas = [quota for quota, _window in found]
+        self._windows = self._lock_windows(found)
 
-    def _lock_windows(self) -> dict[int, WindowRow]:
-        if not self._quotas:
-            return {}
-        quotas = {quota.id: quota for quota in self._quotas}
-        windows = open_windows(quotas, self._now)
-        missing = [quota for quota in self._quotas if quota.id not in windows]
-        if missing:
-            create_windows([(quota, *bounds(quota.window, self._now, self._zone)) for quota in missing])
-            windows = open_windows(quotas, self._now)
-        return windows
+    def _lock_windows(self, found: Sequence[tuple[QuotaRow, LastWindow | None]]) -> dict[int, WindowRow]:
+        windows = {quota.id: last for quota, last in found if last is not None and last.is_open(self._now)}
+        if missing := [quota for quota, _last in found if quota.id not in windows]:
+            windows |= begin_windows(missing, self._now, self._zone)
+        return lock_windows({last.id for last in windows.values()})
 
     def _of(self, caller: KeyRow) -> list[QuotaRow]:
         return [quota for quota in self._quotas if quota.covers(caller.id, caller.user_id, caller.team_id)]
@@ -223,7 +219,7 @@ class _Limits:
             for quota in self._of(caller)
             if quota.action == action
             and not has_room(
-                quota.limit,
+                quota.limit_in_force,
                 (window := self._windows[quota.id]).used,
                 window.reserved,
                 reservation.amount(quota.unit, quota.currency),
@@ -249,13 +245,14 @@ class _Limits:
             subject=quota.subject_name(caller.username, caller.name, caller.team_name),
             unit=quota.unit,
             window=quota.window,
-            limit=quota.limit,
+            limit=quota.limit_in_force,
             used=window.used,
             currency=quota.currency,
             resets_at=window.ends_at.astimezone(self._zone) if window.ends_at else None,
             retry_after_s=seconds,
             reserved=window.reserved,
             expected=reservation.amount(quota.unit, quota.currency),
+            raised=quota.raised,
         )
 
     def take(self, caller: KeyRow, reservation: Reservation, *, is_inner: bool) -> list[int]:
@@ -291,7 +288,7 @@ def settle_batch(items: Sequence[Settlement], snapshot: Snapshot) -> int:
     if not running:
         return 0
     zone = snapshot.settings.business_time_zone
-    windows = windows_at(running)
+    windows = windows_at(running, max(item.ended_at for item in items))
     days: dict[tuple[Any, ...], DayTotals] = {}
     for call in running:
         item = by_id[call.id]
@@ -299,7 +296,8 @@ def settle_batch(items: Sequence[Settlement], snapshot: Snapshot) -> int:
         reservation = Reservation.from_json(call.reservation)
         holding = set(call.reservation.get("windows", ()))
         for quota, window in windows.get(call.id, ()):
-            window.used += used.amount(quota.unit, quota.currency)
+            if window.contains(call.started_at):
+                window.used += used.amount(quota.unit, quota.currency)
             if window.id in holding:
                 window.reserved -= reservation.amount(quota.unit, quota.currency)
             window.is_changed = True

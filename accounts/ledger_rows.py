@@ -48,9 +48,15 @@ class QuotaRow:
     key_id: int | None
     unit: str
     window: str
-    limit: Decimal
+    limit: Decimal  # as it is set
     currency: str
     action: str
+    raised: Decimal = Decimal(0)  # by the temporary raises in force
+
+    @property
+    def limit_in_force(self) -> Decimal:
+        """The limit with the temporary raises in force."""
+        return self.limit + self.raised
 
     def covers(self, key_id: int, user_id: int, team_id: int | None) -> bool:
         """Return whether a call of this key counts against the quota."""
@@ -68,7 +74,7 @@ class QuotaRow:
         """Return the quota as records name it, such as `user dev1: 10 USD / day`."""
         subject = self.subject_name(username, key_name, team_name)
         unit = self.currency if self.unit == Quota.Unit.COST else self.unit
-        return f"{subject}: {self.limit.normalize():f} {unit} / {self.window}"
+        return f"{subject}: {self.limit_in_force.normalize():f} {unit} / {self.window}"
 
 
 @dataclass(slots=True)
@@ -81,7 +87,12 @@ class WindowRow:
     ends_at: datetime | None
     used: Decimal
     reserved: Decimal
+    warned_percent: int = 0
     is_changed: bool = False
+
+    def contains(self, moment: datetime) -> bool:
+        """Return whether a call that starts at `moment` counts in the window."""
+        return self.starts_at <= moment and (self.ends_at is None or moment < self.ends_at)
 
 
 @dataclass(frozen=True, slots=True)

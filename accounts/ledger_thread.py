@@ -321,6 +321,7 @@ class LedgerThread:
                 logger.warning("closed %d calls of workers that died", closed)
             health_rows.purge()
             reaper.forget_sessions()
+            reaper.forget_minutes()
 
     def _sign_off(self) -> None:
         if self._is_registered and not self._is_down:

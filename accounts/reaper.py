@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts import session_sql
+from accounts import counters, session_sql
 from accounts.ledger import settle_batch
 from accounts.ledger_items import Settlement
 from accounts.models import CallRecord, Worker
@@ -88,6 +88,12 @@ def forget_sessions(now: datetime | None = None) -> int:
     """Delete the sessions that no call will go on with; return how many. Safe to run anywhere and at the same time."""
     with transaction.atomic():
         return session_sql.forget_before((now or timezone.now()) - SESSIONS_KEPT)
+
+
+def forget_minutes(now: datetime | None = None) -> int:
+    """Delete the windows of minutes of long ago; return how many. Safe to run anywhere and at the same time."""
+    with transaction.atomic():
+        return counters.purge_minutes(now or timezone.now())
 
 
 def _estimate(call: CallRecord, now: datetime) -> Settlement:
