@@ -1,15 +1,25 @@
-"""Quotas, and what was used of them."""
+"""Quotas, what was used of them, and their temporary raises."""
 
 from decimal import Decimal
+from typing import Any
 
-from django.contrib import admin
-from django.utils.translation import gettext
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import DecimalField, OuterRef, QuerySet, Subquery, Sum, Value
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Quota, QuotaWindow
-from gateway.admin_base import LedgerAdmin, PermanentAdmin, column, grouped
+from accounts import counters
+from accounts.models import Quota, QuotaRaise, QuotaWindow, User
+from gateway.admin.quota_raises import RaiseInline
+from gateway.admin_base import LedgerAdmin, ModelAdmin, PermanentAdmin, column, grouped
 
 STARTS, ENDS = column(QuotaWindow, "starts_at"), column(QuotaWindow, "ends_at")
+RAISE_STARTS, RAISE_ENDS = column(QuotaRaise, "starts_at"), column(QuotaRaise, "ends_at")
+_AMOUNT: "DecimalField[Decimal, Decimal]" = DecimalField(max_digits=24, decimal_places=6)
 
 
 def subject_text(quota: Quota) -> str:
@@ -27,21 +37,76 @@ def measured(quota: Quota, amount: Decimal) -> str:
     return f"{grouped(amount)} {unit}"
 
 
+def with_raises(queryset: QuerySet[Any], quota: str) -> QuerySet[Any]:
+    """Return the rows with what is raised now of the quota that their field `quota` names, as `raised`."""
+    now = timezone.now()
+    raised = (
+        QuotaRaise.objects.filter(quota=OuterRef(quota), starts_at__lte=now, ends_at__gt=now)
+        .order_by()
+        .values("quota")
+        .annotate(total=Sum("amount"))
+        .values("total")
+    )
+    rows: QuerySet[Any] = queryset.annotate(raised=Coalesce(Subquery(raised), Value(Decimal(0)), output_field=_AMOUNT))
+    return rows
+
+
 @admin.register(Quota)
 class QuotaAdmin(PermanentAdmin):
     """Quotas."""
 
-    list_display = ("subject", "limit_text", "window", "action", "is_active")
+    list_display = ("subject", "limit_text", "raised_text", "window", "action", "is_active")
     list_display_links = ("subject",)
     list_filter = ("is_active", "unit", "window", "action", "team")
     list_select_related = ("team", "user", "key__user")
     search_fields = ("team__name", "user__username", "key__name", "key__user__username")
     ordering = ("pk",)
     autocomplete_fields = ("team", "user", "key")
+    actions = ["activate", "deactivate", "reset_counter"]
     fieldsets = (
         (_("Whose"), {"fields": ("team", "user", "key"), "description": _("Choose one of team, user and key.")}),
         (_("Limit"), {"fields": ("unit", "window", "limit", "currency", "action", "is_active")}),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the quotas with what is raised now."""
+        return with_raises(super().get_queryset(request), "pk")
+
+    def get_inlines(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Return the raises, of a quota that is there."""
+        return [] if obj is None else [RaiseInline]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Return what the counters of a quota are of: another subject or unit would make them untrue."""
+        return () if obj is None else ("team", "user", "key", "unit", "window", "currency")
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Save the raises, each with who granted it."""
+        for row in formset.save(commit=False):
+            if isinstance(row, QuotaRaise) and row.granted_by_id is None and isinstance(request.user, User):
+                row.granted_by = request.user
+            row.save()
+        formset.save_m2m()
+
+    @admin.action(permissions=["change"], description=_("Reset the counter of the selected quotas"))
+    def reset_counter(self, request: HttpRequest, queryset: QuerySet[Quota]) -> None:
+        """Begin new windows; what was used stays on the books."""
+        quotas = {quota.pk: quota for quota in queryset}
+        with transaction.atomic():
+            done = counters.reset(list(quotas), timezone.now())
+            for pk, closed in done.items():
+                used = measured(quotas[pk], closed.used)
+                text = f"Counter reset. Used since {closed.starts_at:%Y-%m-%d %H:%M} UTC: {used}."
+                self.log_rows(request, [quotas[pk]], text)
+        message = ngettext("%(count)d counter begins anew.", "%(count)d counters begin anew.", len(done))
+        self.message_user(request, message % {"count": len(done)})
+        if left := len(quotas) - len(done):
+            message = ngettext(
+                "%(count)d quota was left alone: nothing of it is used.",
+                "%(count)d quotas were left alone: nothing of them is used.",
+                left,
+            )
+            self.message_user(request, message % {"count": left}, messages.WARNING)
 
     @admin.display(description=_("whose"))
     def subject(self, quota: Quota) -> str:
@@ -52,6 +117,58 @@ class QuotaAdmin(PermanentAdmin):
     def limit_text(self, quota: Quota) -> str:
         """Return the limit with its unit."""
         return measured(quota, quota.limit)
+
+    @admin.display(description=_("raised now"), ordering="raised")
+    def raised_text(self, quota: Any) -> str:
+        """Return what the temporary raises in force add."""
+        return f"+{measured(quota, quota.raised)}" if quota.raised else "-"
+
+
+@admin.register(QuotaRaise)
+class QuotaRaiseAdmin(ModelAdmin):
+    """All temporary raises. They are granted on the page of their quota."""
+
+    list_display = ("subject", "amount_text", RAISE_STARTS, RAISE_ENDS, "granted_by", "reason")
+    fields = readonly_fields = ("quota", "amount_text", RAISE_STARTS, RAISE_ENDS, "granted_by", "reason")
+    list_display_links = ("subject",)
+    list_filter = ("ends_at", "quota__unit", "quota__window", "quota__team")
+    list_select_related = ("quota__team", "quota__user", "quota__key__user", "granted_by")
+    search_fields = (
+        "quota__team__name",
+        "quota__user__username",
+        "quota__key__name",
+        "quota__key__user__username",
+        "reason",
+    )
+    ordering = ("-ends_at",)
+    actions = ["end_now"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return False: a raise is granted on the page of its quota."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: who raised what stays known."""
+        return False
+
+    @admin.action(permissions=["change"], description=_("End the selected raises now"))
+    def end_now(self, request: HttpRequest, queryset: QuerySet[QuotaRaise]) -> None:
+        """End raises before their time."""
+        now = timezone.now()
+        count = self.update_rows(request, queryset.filter(starts_at__lt=now, ends_at__gt=now), "Ended.", ends_at=now)
+        self.message_user(
+            request, ngettext("%(count)d raise ended.", "%(count)d raises ended.", count) % {"count": count}
+        )
+
+    @admin.display(description=_("whose"))
+    def subject(self, row: QuotaRaise) -> str:
+        """Return whose quota is raised."""
+        return subject_text(row.quota)
+
+    @admin.display(description=_("amount"), ordering="amount")
+    def amount_text(self, row: QuotaRaise) -> str:
+        """Return by how much it is raised."""
+        return f"+{measured(row.quota, row.amount)} / {row.quota.get_window_display()}"
 
 
 @admin.register(QuotaWindow)
@@ -66,6 +183,10 @@ class QuotaWindowAdmin(LedgerAdmin):
     search_fields = ("quota__team__name", "quota__user__username", "quota__key__name", "quota__key__user__username")
     # Windows are made in the order of time, and the number has an index.
     ordering = ("-pk",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the windows with what is raised now of their quotas."""
+        return with_raises(super().get_queryset(request), "quota")
 
     @admin.display(description=_("whose"))
     def subject(self, window: QuotaWindow) -> str:
@@ -88,12 +209,12 @@ class QuotaWindowAdmin(LedgerAdmin):
         return measured(window.quota, window.reserved)
 
     @admin.display(description=_("limit"))
-    def limit_text(self, window: QuotaWindow) -> str:
-        """Return the limit as it is set today."""
-        return measured(window.quota, window.quota.limit)
+    def limit_text(self, window: Any) -> str:
+        """Return the limit in force today, with the temporary raises."""
+        return measured(window.quota, window.quota.limit + window.raised)
 
     @admin.display(description=_("share"))
-    def share(self, window: QuotaWindow) -> str:
+    def share(self, window: Any) -> str:
         """Return the used share of the limit."""
-        limit = window.quota.limit
+        limit = window.quota.limit + window.raised
         return f"{100 * window.used / limit:.1f} %" if limit else "-"

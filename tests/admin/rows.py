@@ -16,6 +16,7 @@ from accounts.models import (
     CallRecord,
     ExchangeRate,
     Quota,
+    QuotaRaise,
     QuotaWindow,
     Team,
     UsageDaily,
@@ -137,6 +138,14 @@ def make_rows(count: int, text: str = "text") -> None:
         ]
         for quota in quotas:
             QuotaWindow.objects.create(quota=quota, starts_at=NOW, ends_at=NOW + timedelta(days=1), used=Decimal(1))
+            QuotaRaise.objects.create(
+                quota=quota,
+                amount=Decimal("7.5"),
+                reason=text,
+                granted_by=user,
+                starts_at=NOW,
+                ends_at=NOW + timedelta(days=1),
+            )
         call = make_call(
             key,
             started_at=NOW - timedelta(minutes=number),

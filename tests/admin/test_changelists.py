@@ -71,6 +71,7 @@ class Lists(AdminTestCase):
         "CallRecord": 10,
         "Attempt": 6,
         "UsageDaily": 9,
+        "QuotaRaise": 7,
         "QuotaWindow": 6,
         "Worker": 6,
         "Capture": 6,
