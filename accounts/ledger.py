@@ -19,15 +19,17 @@ from django.utils import timezone
 
 from accounts import ledger_sql as sql
 from accounts import session_sql
-from accounts.errors import KeyInvalid, QuotaExceeded, Refusal, TooManyCalls
+from accounts.errors import KeyInvalid, Refusal
 from accounts.ledger_items import INNER_KINDS, Admission, Admitted, Settlement
-from accounts.ledger_rows import DayTotals, KeyRow, QuotaRow, WindowRow
-from accounts.models import CallRecord, Quota
-from accounts.quota import Reservation, Used, has_room
-from accounts.window_sql import LastWindow, begin_windows, lock_windows, quotas_of, save_windows, windows_at
+from accounts.ledger_rows import DayTotals, KeyRow
+from accounts.limits import Limits
+from accounts.models import CallRecord
+from accounts.output_history import OutputHistory
+from accounts.quota import Reservation, Used
+from accounts.thresholds import note_crossings
+from accounts.window_sql import save_windows, windows_at
 from providers.pricing import cost_of, price_list_for
 from providers.translation.usage import Usage
-from routing.estimate import EXPECTED_OUTPUT_TOKENS
 from routing.intent.facts import Facts, SessionMemory
 from routing.intent.sessions import session_key
 from routing.models import Policy
@@ -36,11 +38,15 @@ from routing.snapshot import PolicySnapshot, Snapshot
 
 logger = logging.getLogger(__name__)
 
+_NO_OUTPUTS = OutputHistory()  # never learns
 
-def admit_batch(items: Sequence[Admission], snapshot: Snapshot, now: datetime) -> list[Admitted | Refusal]:
+
+def admit_batch(
+    items: Sequence[Admission], snapshot: Snapshot, now: datetime, outputs: OutputHistory = _NO_OUTPUTS
+) -> list[Admitted | Refusal]:
     """Decide on `items` in order and write a `running` row for each admitted one. Must run in a transaction.
 
-    Returns a result per item; database errors propagate and admit nothing.
+    `outputs` says how long answers will be. Returns a result per item; database errors propagate and admit nothing.
     """
     keys = sql.keys_by_digest({digest for item in items for digest in item.digests})
     found: list[KeyRow | Refusal] = []
@@ -55,13 +61,13 @@ def admit_batch(items: Sequence[Admission], snapshot: Snapshot, now: datetime) -
     ]
     memories = session_sql.memories({key for keys in sessions for key in keys})
     results: list[Admitted | Refusal] = [
-        _admitted(item, caller, snapshot, session, memories) if isinstance(caller, KeyRow) else caller
+        _admitted(item, caller, snapshot, session, memories, outputs) if isinstance(caller, KeyRow) else caller
         for item, caller, session in zip(items, found, sessions, strict=True)
     ]
     booked = [caller for item, caller in zip(items, callers, strict=True) if caller is not None and item.books]
     if not booked:
         return results
-    limits = _Limits(booked, snapshot, now)
+    limits = Limits(booked, snapshot, now)
     rows: list[tuple[Admission, Admitted, list[int]]] = []
     for index, (item, caller) in enumerate(zip(items, callers, strict=True)):
         result = results[index]
@@ -70,12 +76,14 @@ def admit_batch(items: Sequence[Admission], snapshot: Snapshot, now: datetime) -
         is_inner = item.kind in INNER_KINDS
         # The gateway's own calls have their models, which are small.
         if not is_inner and (full_quota := limits.downgrade(caller, result.reservation)):
-            result = results[index] = _downgraded(item, result, full_quota)
+            result = results[index] = _downgraded(item, result, full_quota, outputs)
         full = limits.refusal(caller, result.reservation, is_inner=is_inner)
         if full is not None:
             results[index] = full
         else:
             rows.append((item, result, limits.take(caller, result.reservation, is_inner=is_inner)))
+            if (standing := limits.standing(caller)) is not None:
+                results[index] = replace(result, standing=standing)
     limits.save()
     sql.insert_calls(
         [
@@ -136,7 +144,12 @@ def _session_keys(item: Admission, key: KeyRow, snapshot: Snapshot) -> tuple[str
 
 
 def _admitted(
-    item: Admission, key: KeyRow, snapshot: Snapshot, sessions: Sequence[str], memories: Mapping[str, SessionMemory]
+    item: Admission,
+    key: KeyRow,
+    snapshot: Snapshot,
+    sessions: Sequence[str],
+    memories: Mapping[str, SessionMemory],
+    outputs: OutputHistory,
 ) -> Admitted:
     policy = _policy(key, snapshot)
     memory = next((memories[session] for session in sessions if session in memories), None)
@@ -151,15 +164,15 @@ def _admitted(
         policy=policy,
         capture=capture,
         snapshot=snapshot,
-        reservation=_reservation(item, policy, snapshot, memory),
+        reservation=_reservation(item, policy, snapshot, memory, outputs),
         session_keys=tuple(sessions),
         memory=memory,
     )
 
 
-def _downgraded(item: Admission, admitted: Admitted, full_quota: str) -> Admitted:
+def _downgraded(item: Admission, admitted: Admitted, full_quota: str, outputs: OutputHistory) -> Admitted:
     """Return `admitted` as a call that a quota sends to a cheap target."""
-    reservation = _reservation(item, admitted.policy, admitted.snapshot, admitted.memory, full_quota)
+    reservation = _reservation(item, admitted.policy, admitted.snapshot, admitted.memory, outputs, full_quota)
     return replace(admitted, reservation=reservation, downgraded_by=full_quota)
 
 
@@ -168,9 +181,9 @@ def _reservation(
     policy: PolicySnapshot | None,
     snapshot: Snapshot,
     memory: SessionMemory | None,
+    outputs: OutputHistory,
     downgraded_by: str = "",
 ) -> Reservation:
-    output = min(item.max_output_tokens or EXPECTED_OUTPUT_TOKENS, EXPECTED_OUTPUT_TOKENS)
     target = None
     if item.books:
         facts = Facts(
@@ -180,6 +193,7 @@ def _reservation(
             max_tokens=item.max_output_tokens,
         )
         target = first_target(snapshot, policy, facts, memory=memory, downgraded_by=downgraded_by)
+    output = outputs.expected(target, item.kind, item.max_output_tokens)
     price = target.price_at(timezone.now()) if target else None
     if target and price is None and target.name not in snapshot.targets:  # a name of the client's own choice
         price = price_list_for(target.kind, target.base_url, target.model_id)
@@ -191,95 +205,10 @@ def _reservation(
     return Reservation(item.input_tokens_estimate, output, input_cost + output_cost, input_cost, currency)
 
 
-class _Limits:
-    """The locked quota windows and running calls of the callers of one batch, granted from in memory."""
-
-    def __init__(self, callers: Sequence[KeyRow], snapshot: Snapshot, now: datetime) -> None:
-        self._now = now
-        self._zone = snapshot.settings.business_time_zone
-        capped = {caller.id for caller in callers if caller.max_concurrency}
-        self._running = sql.running_calls(capped) if capped else {}
-        found = quotas_of(callers, now)
-        self._quotas = [quota for quota, _window in found]
-        self._windows = self._lock_windows(found)
-
-    def _lock_windows(self, found: Sequence[tuple[QuotaRow, LastWindow | None]]) -> dict[int, WindowRow]:
-        windows = {quota.id: last for quota, last in found if last is not None and last.is_open(self._now)}
-        if missing := [quota for quota, _last in found if quota.id not in windows]:
-            windows |= begin_windows(missing, self._now, self._zone)
-        return lock_windows({last.id for last in windows.values()})
-
-    def _of(self, caller: KeyRow) -> list[QuotaRow]:
-        return [quota for quota in self._quotas if quota.covers(caller.id, caller.user_id, caller.team_id)]
-
-    def _full(self, caller: KeyRow, reservation: Reservation, action: str) -> list[tuple[QuotaRow, WindowRow]]:
-        """Return the quotas of this action in which the call has no room."""
-        return [
-            (quota, window)
-            for quota in self._of(caller)
-            if quota.action == action
-            and not has_room(
-                quota.limit_in_force,
-                (window := self._windows[quota.id]).used,
-                window.reserved,
-                reservation.amount(quota.unit, quota.currency),
-                reservation.certain(quota.unit, quota.currency),
-            )
-        ]
-
-    def downgrade(self, caller: KeyRow, reservation: Reservation) -> str:
-        """Return the first full quota that sends the call to a cheap target, in words; "" when there is none."""
-        full = self._full(caller, reservation, Quota.Action.DOWNGRADE)
-        return full[0][0].in_words(caller.username, caller.name, caller.team_name) if full else ""
-
-    def refusal(self, caller: KeyRow, reservation: Reservation, *, is_inner: bool) -> Refusal | None:
-        """Return why the caller is refused: of several full quotas the one that resets last."""
-        if caller.max_concurrency and not is_inner and self._running.get(caller.id, 0) >= caller.max_concurrency:
-            return TooManyCalls(caller.max_concurrency)
-        full = self._full(caller, reservation, Quota.Action.BLOCK)
-        if not full:
-            return None
-        quota, window = max(full, key=lambda pair: pair[1].ends_at.timestamp() if pair[1].ends_at else float("inf"))
-        seconds = max(1, round((window.ends_at - self._now).total_seconds())) if window.ends_at else None
-        return QuotaExceeded(
-            subject=quota.subject_name(caller.username, caller.name, caller.team_name),
-            unit=quota.unit,
-            window=quota.window,
-            limit=quota.limit_in_force,
-            used=window.used,
-            currency=quota.currency,
-            resets_at=window.ends_at.astimezone(self._zone) if window.ends_at else None,
-            retry_after_s=seconds,
-            reserved=window.reserved,
-            expected=reservation.amount(quota.unit, quota.currency),
-            raised=quota.raised,
-        )
-
-    def take(self, caller: KeyRow, reservation: Reservation, *, is_inner: bool) -> list[int]:
-        """Reserve in every window of the caller; return their ids."""
-        if caller.max_concurrency and not is_inner:
-            self._running[caller.id] = self._running.get(caller.id, 0) + 1
-        ids = []
-        for quota in self._of(caller):
-            window = self._windows[quota.id]
-            window.reserved += reservation.amount(quota.unit, quota.currency)
-            window.is_changed = True
-            ids.append(window.id)
-        return ids
-
-    def begin(self, window_ids: list[int]) -> datetime:
-        """Return the start to record: not before a window that holds the call, whose worker's clock may be ahead."""
-        starts = [window.starts_at for window in self._windows.values() if window.id in window_ids]
-        return max([self._now, *starts])
-
-    def save(self) -> None:
-        save_windows(self._windows.values())
-
-
-def settle_batch(items: Sequence[Settlement], snapshot: Snapshot) -> int:
+def settle_batch(items: Sequence[Settlement], snapshot: Snapshot, outputs: OutputHistory | None = None) -> int:
     """Close `items` and book what they used; return how many were still running. Must run in a transaction.
 
-    Raises nothing of its own; database errors propagate and book nothing.
+    `outputs` learns how long the answers were. Raises nothing of its own; database errors propagate and book nothing.
     """
     by_id = {item.call_id: item for item in items}
     running = sql.lock_running(by_id)
@@ -314,7 +243,11 @@ def settle_batch(items: Sequence[Settlement], snapshot: Snapshot) -> int:
             item.currency,
         )
         days.setdefault(dimension, DayTotals()).add(item)
-    save_windows(window for pairs in windows.values() for _quota, window in pairs)
+        if outputs is not None and item.status == CallRecord.Status.OK and not item.usage.is_estimated:
+            outputs.learn(item.provider_name, item.model_name, call.kind, item.usage.output_tokens)
+    changed = [pair for pairs in windows.values() for pair in pairs]
+    note_crossings(changed)
+    save_windows(window for _quota, window in changed)
     sql.close_calls([(by_id[call.id], call.started_at.astimezone(zone).date()) for call in running])
     sql.insert_attempts([by_id[call.id] for call in running])
     sql.raise_days(days)
@@ -329,7 +262,11 @@ def _used(item: Settlement) -> Used:
 
 
 def run_batch(
-    admissions: Sequence[Admission], settlements: Sequence[Settlement], snapshot: Snapshot, now: datetime
+    admissions: Sequence[Admission],
+    settlements: Sequence[Settlement],
+    snapshot: Snapshot,
+    now: datetime,
+    outputs: OutputHistory | None = None,
 ) -> list[Admitted | Refusal]:
     """Settle, then admit: what a settled call frees is there for the next one.
 
@@ -338,8 +275,8 @@ def run_batch(
     """
     if settlements:
         with transaction.atomic():
-            settle_batch(settlements, snapshot)
+            settle_batch(settlements, snapshot, outputs)
     if not admissions:
         return []
     with transaction.atomic():
-        return admit_batch(admissions, snapshot, now)
+        return admit_batch(admissions, snapshot, now, outputs or _NO_OUTPUTS)

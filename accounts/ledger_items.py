@@ -38,6 +38,14 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How much of the tightest of a caller's quotas is used up."""
+
+    used_percent: int
+    resets_at: datetime | None  # None: never
+
+
+@dataclass(frozen=True, slots=True)
 class Admitted:
     """A caller who may go on, and the configuration in force for the call."""
 
@@ -54,6 +62,7 @@ class Admitted:
     session_keys: tuple[str, ...] = ()  # none where nothing is remembered: no routing by intent, or no session
     memory: SessionMemory | None = None  # of the session, however old
     downgraded_by: str = ""  # the full quota, in words, for which the call must go to a cheap target
+    standing: Standing | None = None  # None without quotas, and where nothing is booked
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from accounts import ledger_sql, reaper
 from accounts.errors import LedgerUnavailable, Refusal
 from accounts.ledger import run_batch
 from accounts.ledger_items import Admission, Admitted, Settlement
+from accounts.output_history import OutputHistory
 from providers import calibration
 from routing import health, health_rows, slots
 from routing import snapshot as snapshots
@@ -40,6 +41,8 @@ HEARTBEAT_S = 10.0
 REAP_S = 30.0
 # So much later, at most, a worker with work to do knows what another has learnt of the targets, and of the others.
 HEALTH_S = 1.0
+# So often a worker reads how long the answers were that the others booked.
+OUTPUTS_S = 3600.0
 RETRY_S = 1.0
 # An admission that has waited this long is refused: the client should try another gateway.
 ADMIT_TIMEOUT_S = 5.0
@@ -70,6 +73,8 @@ class LedgerThread:
         self._next_heartbeat = 0.0
         self._next_reap = 0.0
         self._next_health = 0.0
+        self._next_outputs = 0.0
+        self._outputs = OutputHistory()
         self._is_woken = False
 
     def start(self) -> None:
@@ -259,6 +264,7 @@ class LedgerThread:
                 [item.settlement for item in settlements if item.settlement is not None],
                 self.snapshot,
                 timezone.now(),
+                self._outputs,
             )
         except (OperationalError, InterfaceError):
             raise
@@ -313,9 +319,12 @@ class LedgerThread:
             self._next_heartbeat = now + HEARTBEAT_S
             reaper.heartbeat(self.worker_id)
             calibration.save()
+        assert self.snapshot is not None
+        if now >= self._next_outputs:
+            self._next_outputs = now + OUTPUTS_S
+            self._outputs.load(timezone.localdate(timezone=self.snapshot.settings.business_time_zone))
         if now >= self._next_reap:
             self._next_reap = now + REAP_S
-            assert self.snapshot is not None
             closed = reaper.reap_calls(self.snapshot)
             if closed:
                 logger.warning("closed %d calls of workers that died", closed)

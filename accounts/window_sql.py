@@ -11,7 +11,6 @@ from typing import Any
 from django.db import connection
 
 from accounts.ledger_rows import (
-    KeyRow,
     QuotaRow,
     RunningRow,
     WindowRow,
@@ -78,10 +77,11 @@ def _last(window_id: int | None, ends_at: Any) -> LastWindow | None:
     return None if window_id is None else LastWindow(window_id, read_time(ends_at))
 
 
-def quotas_of(callers: Sequence[KeyRow], now: datetime) -> list[tuple[QuotaRow, LastWindow | None]]:
-    """Return the active quotas on the keys, users and teams of `callers`, by id, each with its last window."""
-    keys, users = {caller.id for caller in callers}, {caller.user_id for caller in callers}
-    teams = {caller.team_id for caller in callers if caller.team_id is not None} or {0}
+def quotas_of(
+    keys: Collection[int], users: Collection[int], teams: Collection[int], now: datetime
+) -> list[tuple[QuotaRow, LastWindow | None]]:
+    """Return the active quotas on these keys, users and teams, by id, each with its last window."""
+    teams = teams or {0}
     rows = query(
         f"SELECT {_QUOTA_COLUMNS}, w.id, w.ends_at FROM accounts_quota q{_LAST_WINDOW}"
         f" WHERE q.is_active AND (q.key_id IN ({marks(keys)}) OR q.user_id IN ({marks(users)})"
