@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from accounts import ledger_thread
 from accounts.errors import LedgerUnavailable
 from accounts.ids import new_request_id
-from gateway import errors, front_ends, model_list, openapi, pipeline, token_count
+from gateway import errors, front_ends, me, model_list, openapi, pipeline, token_count
 from gateway.incoming import headers_of
 
 api = openapi.DocumentedAPI(
@@ -49,6 +49,11 @@ async def model(request: HttpRequest, model_id: str) -> HttpResponse:
     return model_list.one(request, await pipeline.identify(request), model_id)
 
 
+async def whoami(request: HttpRequest) -> HttpResponse:
+    assert isinstance(request, ASGIRequest)
+    return await me.answer(await pipeline.identify(request))
+
+
 async def hello(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
@@ -63,6 +68,7 @@ for prefix in PREFIXES:
         ("POST", "responses", responses, openapi.RESPONSES),
         ("GET", "models", models, openapi.MODELS),
         ("GET", "models/{path:model_id}", model, openapi.MODEL),
+        ("GET", "me", whoami, openapi.ME),
     ):
         api.api_operation(
             [method],

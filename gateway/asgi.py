@@ -38,7 +38,9 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 _API_PREFIXES = ("/v1/", "/api/", "/healthz", "/readyz")
-_API_PATHS = frozenset({"/", "/messages", "/messages/count_tokens", "/models", "/chat/completions", "/responses"})
+_API_PATHS = frozenset(
+    {"/", "/messages", "/messages/count_tokens", "/models", "/chat/completions", "/responses", "/me"}
+)
 
 
 def is_api(path: str) -> bool:

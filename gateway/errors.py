@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse
@@ -94,7 +95,8 @@ def api_error(error: Exception) -> ApiError:
         return ApiError(401, "authentication_error", str(error), _FINAL)
     if isinstance(error, QuotaExceeded):
         retry_after = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else {}
-        return ApiError(429, "billing_error", str(error), {**_FINAL, **retry_after})
+        limits = limit_headers("rejected", error.resets_at)
+        return ApiError(429, "billing_error", str(error), {**_FINAL, **retry_after, **limits})
     if isinstance(error, TooManyCalls):
         return ApiError(429, "rate_limit_error", str(error), {"retry-after": "2"})
     if isinstance(error, ModelNotAllowed):
@@ -190,6 +192,14 @@ def response(error: Exception, request_id: str, wire_format: str = "anthropic") 
         content_type="application/json",
         headers={**id_headers(request_id, wire_format), **answer.headers},
     )
+
+
+def limit_headers(status: str, resets_at: datetime | None) -> dict[str, str]:
+    """Return what Anthropic's clients read of a caller's limits: allowed, allowed_warning or rejected; the reset."""
+    headers = {"anthropic-ratelimit-unified-status": status}
+    if resets_at is not None:
+        headers["anthropic-ratelimit-unified-reset"] = str(int(resets_at.timestamp()))
+    return headers
 
 
 def id_headers(request_id: str, wire_format: str) -> dict[str, str]:

@@ -13,6 +13,9 @@ Schema = dict[str, Any]
 _TEXT: Schema = {"type": "string", "minLength": 1}
 _NUMBER: Schema = {"type": "integer", "minimum": 1}
 _ANY_OBJECT: Schema = {"type": "object"}
+_MOMENT: Schema = {"type": "string", "format": "date-time"}
+# A decimal: no JSON reader may round money.
+_AMOUNT: Schema = {"type": "string", "pattern": r"^\d+(\.\d+)?$"}
 
 
 def _object(required: list[str], **properties: Any) -> Schema:
@@ -160,6 +163,34 @@ _SCHEMAS: dict[str, Schema] = {
     "ResponsesAnswer": _object(["id", "object", "status", "output"], output=_array(_ANY_OBJECT)),
     "ModelList": _object(["data"], data=_array({"$ref": "#/components/schemas/Model"})),
     "Model": _object(["id"], id=_TEXT),
+    "Me": _object(
+        ["key", "user", "team", "policy", "allowed_models", "time_zone", "quotas"],
+        key=_object(["name", "expires_at"], name=_TEXT, expires_at=_optional(_MOMENT)),
+        user=_object(["name"], name=_TEXT),
+        team=_optional(_object(["name"], name=_TEXT)),
+        policy=_optional(_TEXT),
+        allowed_models=_array(_TEXT, description="Empty: every model."),
+        time_zone={**_TEXT, "description": "Days, weeks and months begin at midnight here."},
+        quotas=_array({"$ref": "#/components/schemas/QuotaUse"}),
+    ),
+    "QuotaUse": _object(
+        [
+            *("subject", "unit", "window", "currency", "action", "limit", "raised", "used", "reserved"),
+            *("used_percent", "starts_at", "resets_at"),
+        ],
+        subject={**_TEXT, "description": "Whose quota it is: key, user or team, and the name."},
+        unit={"enum": ["cost", "tokens", "requests"]},
+        window={"enum": ["minute", "5h", "day", "week", "month", "total"]},
+        currency=_optional(_TEXT),
+        action={"enum": ["block", "warn", "downgrade"]},
+        limit={**_AMOUNT, "description": "In force: with the temporary raises."},
+        raised={**_AMOUNT, "description": "The part of the limit that temporary raises add."},
+        used=_AMOUNT,
+        reserved={**_AMOUNT, "description": "Held by calls that are running."},
+        used_percent={"type": "integer", "minimum": 0},
+        starts_at=_optional(_MOMENT),
+        resets_at=_optional(_MOMENT),
+    ),
     "AnthropicError": _object(
         ["type", "error"], type={"const": "error"}, error=_object(["type", "message"], type=_TEXT, message=_TEXT)
     ),
@@ -265,6 +296,14 @@ MODEL: dict[str, Any] = {
     "responses": {
         200: {"description": "The model.", "content": _json("Model")},
         404: {"description": "The key may ask for no such model.", "content": _EITHER_ERROR},
+        **_faults(_EITHER_ERROR, 401, 503),
+    },
+    "security": _SECURITY,
+}
+ME: dict[str, Any] = {
+    "summary": "The caller's key, and what is used of every quota that covers it",
+    "responses": {
+        200: {"description": "What is in force at this moment. Amounts are decimal strings.", "content": _json("Me")},
         **_faults(_EITHER_ERROR, 401, 503),
     },
     "security": _SECURITY,

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from django.utils import timezone
 
 from accounts.ledger_items import Admitted, Remembered, Settlement
+from accounts.thresholds import THRESHOLDS
 from gateway import capture, errors
 from gateway.incoming import Received
 from providers.clients.base import Recording, UpstreamCall
@@ -72,6 +73,10 @@ class Progress:
     def response_headers(self) -> dict[str, str]:
         """Return the headers of the answer, as far as they are known."""
         headers = errors.id_headers(self.request_id, self.upstream_call.wire_format)
+        standing = self.admitted.standing
+        if standing is not None and self.upstream_call.wire_format == "anthropic":
+            is_near = standing.used_percent >= THRESHOLDS[0]
+            headers |= errors.limit_headers("allowed_warning" if is_near else "allowed", standing.resets_at)
         if self.opened is not None:
             headers.update(self.opened.answer.headers)
             # A name that the client asked for may hold what no header can.

@@ -13,6 +13,7 @@ ROUTES = {
     ("post", "/v1/responses"),
     ("get", "/v1/models"),
     ("get", "/v1/models/{model_id}"),
+    ("get", "/v1/me"),
     ("get", "/healthz"),
     ("get", "/readyz"),
 }
