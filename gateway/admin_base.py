@@ -17,7 +17,7 @@ from django.db import models, transaction
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import cached_property
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
@@ -311,6 +311,13 @@ def list_link(model: type[models.Model], text: Any, **filters: Any) -> SafeStrin
     opts = model._meta
     url = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
     return format_html('<a href="{}?{}">{}</a>', url, urlencode(filters), text)
+
+
+def see_also(row: models.Model, *targets: tuple[type[models.Model], str, str]) -> SafeString | str:
+    """Return links to the lists of `targets` (model, text, name of the filter), filtered by `row`."""
+    if row.pk is None:
+        return "-"
+    return format_html_join(" · ", "{}", ((list_link(model, text, **{name: row.pk}),) for model, text, name in targets))
 
 
 def row_link(row: models.Model, text: Any = None) -> SafeString:
