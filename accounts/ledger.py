@@ -122,6 +122,8 @@ def _usable_key(item: Admission, keys: dict[str, KeyRow], now: datetime) -> KeyR
             reason = f"The API key {key.name} was revoked. Ask your administrator for a new one."
         elif key.expires_at is not None and key.expires_at <= now:
             reason = f"The API key {key.name} expired at {key.expires_at:%Y-%m-%d %H:%M} UTC. Ask for a new one."
+        elif key.former_ends_at is not None and key.former_ends_at <= now:
+            reason = f"The API key {key.name} was given a new secret, and this one no longer works. Use the new one."
         elif not key.user_is_active:
             reason = f"The account {key.username} is deactivated. Ask your administrator."
         else:

@@ -36,6 +36,7 @@ class KeyRow:
     team_id: int | None
     team_name: str
     team_policy_id: int | None
+    former_ends_at: datetime | None = None  # of a former secret, when it was that which was presented
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ always in the order of their id, so two workers cannot deadlock; on SQLite the t
 import json
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -43,37 +44,45 @@ def config_version() -> int:
 
 
 def keys_by_digest(digests: Collection[str]) -> dict[str, KeyRow]:
-    """Return the keys with these digests, usable or not."""
+    """Return the keys that have, or had before their last rotation, a secret of these digests, usable or not."""
     if not digests:
         return {}
+    listed = list(digests)
     rows = query(
-        "SELECT k.digest, k.id, k.name, k.is_active, k.expires_at, k.revoked_at, k.policy_id, k.capture,"
-        " k.allowed_models, k.max_concurrency, u.id, u.username, u.is_active, u.policy_id, t.id, t.name, t.policy_id"
+        "SELECT k.id, k.name, k.is_active, k.expires_at, k.revoked_at, k.policy_id, k.capture, k.allowed_models,"
+        " k.max_concurrency, u.id, u.username, u.is_active, u.policy_id, t.id, t.name, t.policy_id, k.digest,"
+        " k.previous_digest, k.previous_expires_at"
         " FROM accounts_apikey k JOIN accounts_user u ON u.id = k.user_id"
-        f" LEFT JOIN accounts_team t ON t.id = u.team_id WHERE k.digest IN ({marks(digests)})",
-        list(digests),
+        f" LEFT JOIN accounts_team t ON t.id = u.team_id WHERE k.digest IN ({marks(listed)})"
+        # The second condition is that of the index, word for word: SQLite uses a partial index only then.
+        f" OR (k.previous_digest IN ({marks(listed)}) AND NOT (k.previous_digest = ''))",
+        [*listed, *listed],
     )
-    return {
-        row[0]: KeyRow(
-            id=row[1],
-            name=row[2],
-            is_active=bool(row[3]),
-            expires_at=read_time(row[4]),
-            revoked_at=read_time(row[5]),
-            policy_id=row[6],
-            capture=row[7],
-            allowed_models=tuple(read_json(row[8]) or ()),
-            max_concurrency=row[9],
-            user_id=row[10],
-            username=row[11],
-            user_is_active=bool(row[12]),
-            user_policy_id=row[13],
-            team_id=row[14],
-            team_name=row[15] or "",
-            team_policy_id=row[16],
+    found: dict[str, KeyRow] = {}
+    for row in rows:
+        key = KeyRow(
+            id=row[0],
+            name=row[1],
+            is_active=bool(row[2]),
+            expires_at=read_time(row[3]),
+            revoked_at=read_time(row[4]),
+            policy_id=row[5],
+            capture=row[6],
+            allowed_models=tuple(read_json(row[7]) or ()),
+            max_concurrency=row[8],
+            user_id=row[9],
+            username=row[10],
+            user_is_active=bool(row[11]),
+            user_policy_id=row[12],
+            team_id=row[13],
+            team_name=row[14] or "",
+            team_policy_id=row[15],
         )
-        for row in rows
-    }
+        current, former, former_ends_at = row[16:19]
+        if former:
+            found.setdefault(former, replace(key, former_ends_at=read_time(former_ends_at)))
+        found[current] = key
+    return found
 
 
 def running_calls(key_ids: Collection[int]) -> dict[int, int]:

@@ -1,16 +1,15 @@
 """Keys."""
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -19,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import keys
 from accounts.models import ApiKey, CallRecord, Quota
+from gateway.admin.key_pages import rotate_view, secret_page
 from gateway.admin_base import PermanentAdmin, column, see_also
 
 if TYPE_CHECKING:
@@ -125,10 +125,19 @@ class ApiKeyAdmin(PermanentAdmin):
     ordering = ("user__username", "name")
     autocomplete_fields = ("user", "policy")
     actions = ["activate", "revoke"]
-    readonly_fields = ("prefix", "state", "links", "revoked_at", "created_at")
+    readonly_fields = (
+        "prefix",
+        "state",
+        "previous_prefix",
+        "previous_expires_at",
+        "links",
+        "revoked_at",
+        "created_at",
+    )
     fieldsets = (
         (None, {"fields": ("user", "name", "note")}),
         (_("State"), {"fields": ("prefix", "state", "expires_at", "revoked_at", "created_at", "links")}),
+        (_("Rotation"), {"fields": ("previous_prefix", "previous_expires_at"), "classes": ("collapse",)}),
         (_("What the key may do"), {"fields": ("policy", "allowed_models", "max_concurrency", "capture")}),
     )
     add_fieldsets = (
@@ -161,18 +170,13 @@ class ApiKeyAdmin(PermanentAdmin):
         super().save_model(request, obj, form, change)
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
-        """Show the secret in the answer itself: no message, session or cookie holds it, no reload brings it back."""
-        secret = vars(obj).pop("issued_secret")
-        context = {
-            **self.admin_site.each_context(request),
-            "title": gettext("The new key"),
-            "opts": self.opts,
-            "key": obj,
-            "secret": secret,
-            "base_url": (settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")) + "/api/v1/claude-code",
-            "key_url": reverse("admin:accounts_apikey_change", args=(obj.pk,)),
-        }
-        return TemplateResponse(request, "admin/accounts/apikey/issued.html", context)
+        """Show the secret in the answer itself."""
+        return secret_page(self, request, obj, vars(obj).pop("issued_secret"))
+
+    def get_urls(self) -> list[Any]:
+        """Add the page that gives a key a new secret."""
+        view = self.admin_site.admin_view(partial(rotate_view, self))
+        return [path("<int:pk>/rotate/", view, name="accounts_apikey_rotate"), *super().get_urls()]
 
     @admin.display(description=_("state"))
     def state(self, key: ApiKey) -> str:

@@ -144,13 +144,21 @@ def write_keys(run: Run, items: list[Item], can_hand_out: bool) -> None:
                 run.refuse(item, *(("secret", message) for message in error.messages))
                 continue
             values |= {"digest": keys.digest(secret), "prefix": keys.prefix(secret)}
-            holder = next((key for key in run.rows["key"].values() if key.digest == values["digest"]), None)
+            holder = next(
+                (key for key in run.rows["key"].values() if values["digest"] in (key.digest, key.previous_digest)), None
+            )
             if holder is not None and holder is not row:
                 run.refuse(item, ("secret", _("is that of the key %(name)s") % {"name": shown(holder)}))
                 continue
+            if values["digest"] != row.digest:
+                # Who puts another secret into the file does so at once, and a rotation's grace ends with that.
+                values |= {"previous_digest": "", "previous_prefix": "", "previous_expires_at": None}
         if values.get("is_active") and row.revoked_at is not None:
             values["revoked_at"] = None
-        hidden = {"digest": _("secret changed"), "prefix": "", "revoked_at": ""}
+        hidden = {"digest": _("secret changed")}
+        hidden |= dict.fromkeys(
+            ("prefix", "revoked_at", "previous_digest", "previous_prefix", "previous_expires_at"), ""
+        )
         if run.write(item, row, values, {**KEY_COLUMNS, "secret": "digest"}, hidden=hidden):
             _note_inactive(run, item, row.is_active)
 

@@ -130,6 +130,50 @@ class Life(KeyTestCase):
         self.assertIsNone(self.key.revoked_at)
         self.assertEqual(LogEntry.objects.filter(object_id=str(self.key.pk)).count(), 2)
 
+    def rotate(self, **data: Any) -> HttpResponse:
+        data = {"grace": "3600", "instead_of": self.key.prefix, **data}
+        return self.client.post(reverse("admin:accounts_apikey_rotate", args=(self.key.pk,)), data)
+
+    def test_rotation_shows_the_new_secret_once(self) -> None:
+        before = self.key.digest
+        page = self.client.get(reverse("admin:accounts_apikey_change", args=(self.key.pk,)))
+        self.assertContains(page, reverse("admin:accounts_apikey_rotate", args=(self.key.pk,)))
+        self.assertContains(
+            self.client.get(reverse("admin:accounts_apikey_rotate", args=(self.key.pk,))), "1 hour", html=True
+        )
+        response = self.rotate()
+        secret = re.search(r"wg_[A-Za-z0-9_-]{43}", response.content.decode()).group()
+        self.assertIn("no-store", response["cache-control"])
+        self.assertContains(response, "The former secret ends at")
+        self.key.refresh_from_db()
+        self.assertEqual((self.key.digest, self.key.previous_digest), (keys.digest(secret), before))
+        left = self.key.previous_expires_at - timezone.now()
+        self.assertLess(abs(left - timedelta(hours=1)), timedelta(minutes=1))
+        for url in (LIST, "admin:index"):
+            self.assertNotContains(self.client.get(reverse(url)), secret)
+        self.assertNotIn(secret, str(list(LogEntry.objects.values_list())))
+        self.assertIn("Rotated", LogEntry.objects.latest("pk").change_message)
+
+    def test_a_form_sent_twice_rotates_once(self) -> None:
+        sent = self.key.prefix
+        self.rotate(instead_of=sent)
+        self.key.refresh_from_db()
+        digest = self.key.digest
+        again = self.rotate(instead_of=sent)
+        self.assertContains(again, "was given a new secret meanwhile")
+        self.assertIsNone(re.search(r"wg_[A-Za-z0-9_-]{43}", again.content.decode()))
+        self.key.refresh_from_db()
+        self.assertEqual(self.key.digest, digest)
+
+    def test_rotation_refuses_other_times_and_those_who_may_not(self) -> None:
+        before = self.key.digest
+        for grace in ("5", "-1", "", "x"):
+            self.assertEqual(self.rotate(grace=grace).status_code, 200)
+        self.client.force_login(User.objects.create_user("staff", is_staff=True))
+        self.assertEqual(self.rotate().status_code, 403)
+        self.key.refresh_from_db()
+        self.assertEqual(self.key.digest, before)
+
     def test_an_ordinary_save_changes_neither_owner_nor_secret(self) -> None:
         other = User.objects.create_user("other")
         before = (self.key.digest, self.key.prefix, self.key.user_id)

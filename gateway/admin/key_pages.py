@@ -1,0 +1,81 @@
+"""Pages beside those of a key's row: a new secret, shown once."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts import keys
+from accounts.models import ApiKey
+
+if TYPE_CHECKING:
+    from gateway.admin.keys import ApiKeyAdmin
+
+GRACE = [
+    ("0", _("not at all")),
+    ("3600", _("1 hour")),
+    ("86400", _("1 day")),
+    ("604800", _("7 days")),
+]
+
+
+class RotateForm(forms.Form):
+    """How long the former secret is good beside the new one."""
+
+    grace = forms.ChoiceField(label=_("the former secret still works for"), choices=GRACE, initial="86400")
+
+    def grace_time(self) -> timedelta:
+        """Return the chosen time."""
+        return timedelta(seconds=int(self.cleaned_data["grace"]))
+
+
+def rotate_view(page: "ApiKeyAdmin", request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask for the grace period, and answer with the new secret.
+
+    The form names the secret that it replaces: sent twice, it does not end the secret which its first answer showed.
+    """
+    key = page.get_queryset(request).select_related("user").filter(pk=pk).first()
+    if key is None:
+        raise Http404
+    if not page.has_change_permission(request, key):
+        raise PermissionDenied
+    form = RotateForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            secret = keys.rotate(key, form.grace_time(), instead_of=request.POST.get("instead_of", ""))
+        except ValidationError as error:
+            form.add_error(None, error)
+        else:
+            page.log_rows(
+                request, [key], f"Rotated; the former secret ends {key.previous_expires_at:%Y-%m-%d %H:%M} UTC."
+            )
+            return secret_page(page, request, key, secret)
+    context = {
+        **page.admin_site.each_context(request),
+        "title": gettext("Rotate the key"),
+        "opts": page.opts,
+        "key": key,
+        "form": form,
+    }
+    return TemplateResponse(request, "admin/accounts/apikey/rotate.html", context)
+
+
+def secret_page(page: "ApiKeyAdmin", request: HttpRequest, key: ApiKey, secret: str) -> HttpResponse:
+    """Return the page with the secret itself: no message, session or cookie holds it, no reload brings it back."""
+    context: dict[str, Any] = {
+        **page.admin_site.each_context(request),
+        "title": gettext("The new secret") if key.previous_digest else gettext("The new key"),
+        "opts": page.opts,
+        "key": key,
+        "secret": secret,
+        "base_url": (settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")) + "/api/v1/claude-code",
+        "key_url": reverse("admin:accounts_apikey_change", args=(key.pk,)),
+    }
+    return TemplateResponse(request, "admin/accounts/apikey/issued.html", context)
