@@ -14,6 +14,26 @@ class KeyInvalid(Refusal):
 
 
 @dataclass(eq=False)
+class AddressNotAllowed(Refusal):
+    """The key may not be used from where the call came; `address` is "" where that cannot be told."""
+
+    key_name: str
+    address: str
+
+    def __str__(self) -> str:
+        if not self.address:
+            return (
+                f"The API key {self.key_name} may be used from certain networks only, and the gateway cannot see from"
+                " which address this call came. Connect over TCP, through a proxy that the gateway trusts if through"
+                " one at all, or ask your administrator for a key without allowed networks."
+            )
+        return (
+            f"The API key {self.key_name} may not be used from {self.address}. Call from one of the key's allowed"
+            " networks, or ask your administrator to add this address to them."
+        )
+
+
+@dataclass(eq=False)
 class QuotaExceeded(Refusal):
     """A quota has no room for the call. A person reads its text in the client, so it is in English and Chinese."""
 

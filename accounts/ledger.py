@@ -18,8 +18,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import ledger_sql as sql
-from accounts import session_sql
-from accounts.errors import KeyInvalid, Refusal
+from accounts import networks, session_sql
+from accounts.errors import AddressNotAllowed, KeyInvalid, Refusal
 from accounts.ledger_items import INNER_KINDS, Admission, Admitted, Settlement
 from accounts.ledger_rows import DayTotals, KeyRow
 from accounts.limits import Limits
@@ -53,7 +53,7 @@ def admit_batch(
     for item in items:
         try:
             found.append(_usable_key(item, keys, now))
-        except KeyInvalid as refusal:
+        except (KeyInvalid, AddressNotAllowed) as refusal:
             found.append(refusal)
     callers = [caller if isinstance(caller, KeyRow) else None for caller in found]
     sessions = [
@@ -112,7 +112,11 @@ def admit_batch(
 
 
 def _usable_key(item: Admission, keys: dict[str, KeyRow], now: datetime) -> KeyRow:
-    """Return the first usable key among those presented. Raises `KeyInvalid` for the most telling reason."""
+    """Return the first usable key among those presented.
+
+    Raises `AddressNotAllowed` if one is good but for the place, else `KeyInvalid` for the most telling reason.
+    """
+    elsewhere: KeyRow | None = None
     reason = "This API key is unknown to the gateway. Check that it was copied whole."
     for digest in item.digests:
         key = keys.get(digest)
@@ -126,11 +130,20 @@ def _usable_key(item: Admission, keys: dict[str, KeyRow], now: datetime) -> KeyR
             reason = f"The API key {key.name} was given a new secret, and this one no longer works. Use the new one."
         elif not key.user_is_active:
             reason = f"The account {key.username} is deactivated. Ask your administrator."
+        elif key.allowed_networks and not _is_at(key.allowed_networks, item.client_address):
+            elsewhere = elsewhere or key
         else:
             return key
+    if elsewhere is not None:
+        raise AddressNotAllowed(elsewhere.name, item.client_address)
     if not item.digests:
         reason = "No API key was sent. Set ANTHROPIC_AUTH_TOKEN, or send the header Authorization: Bearer or x-api-key."
     raise KeyInvalid(reason)
+
+
+def _is_at(allowed: tuple[str, ...], client_address: str) -> bool:
+    address = networks.read_address(client_address)
+    return address is not None and networks.contain(allowed, address)
 
 
 def _policy(key: KeyRow, snapshot: Snapshot) -> PolicySnapshot | None:

@@ -35,6 +35,7 @@ class Admission:
     sessions: tuple[str, ...] = ()  # what its memory is looked for under, the closest first (routing.intent.sessions)
     user_agent: str = ""
     request_bytes: int = 0
+    client_address: str = ""  # "" where it cannot be told: a Unix socket, or nonsense from a proxy
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class KeyRow:
     team_id: int | None
     team_name: str
     team_policy_id: int | None
+    allowed_networks: tuple[str, ...] = ()  # as `accounts.networks.clean_networks` writes them; none: from anywhere
     former_ends_at: datetime | None = None  # of a former secret, when it was that which was presented
 
 

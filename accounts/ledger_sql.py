@@ -51,7 +51,7 @@ def keys_by_digest(digests: Collection[str]) -> dict[str, KeyRow]:
     rows = query(
         "SELECT k.id, k.name, k.is_active, k.expires_at, k.revoked_at, k.policy_id, k.capture, k.allowed_models,"
         " k.max_concurrency, u.id, u.username, u.is_active, u.policy_id, t.id, t.name, t.policy_id, k.digest,"
-        " k.previous_digest, k.previous_expires_at"
+        " k.previous_digest, k.previous_expires_at, k.allowed_networks"
         " FROM accounts_apikey k JOIN accounts_user u ON u.id = k.user_id"
         f" LEFT JOIN accounts_team t ON t.id = u.team_id WHERE k.digest IN ({marks(listed)})"
         # The second condition is that of the index, word for word: SQLite uses a partial index only then.
@@ -77,6 +77,7 @@ def keys_by_digest(digests: Collection[str]) -> dict[str, KeyRow]:
             team_id=row[13],
             team_name=row[14] or "",
             team_policy_id=row[15],
+            allowed_networks=tuple(read_json(row[19]) or ()),
         )
         current, former, former_ends_at = row[16:19]
         if former:

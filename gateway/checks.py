@@ -8,10 +8,12 @@ gateway.E005  GZipMiddleware would break streams
 gateway.E006  several workers on SQLite
 gateway.E007  the body limit of Django is below the API's
 gateway.E008  an unknown time zone
+gateway.E009  trusted proxies that are no addresses, or everybody
 gateway.W001  one key serves two purposes
 gateway.W002  transactions around requests hold a connection through a stream
 """
 
+import ipaddress
 import zoneinfo
 from collections.abc import Sequence
 from typing import Any
@@ -75,6 +77,27 @@ def _encryption_keys() -> list[CheckMessage]:
                 )
             ]
     return []
+
+
+@register()
+def proxies_are_known(app_configs: Any, **_kwargs: Any) -> Sequence[CheckMessage]:
+    """Find entries of TRUSTED_PROXIES that trust nobody or everybody."""
+    found: list[CheckMessage] = []
+    for entry in settings.TRUSTED_PROXIES:
+        try:
+            network = ipaddress.ip_network(entry)
+        except ValueError as error:
+            text, hint = (
+                f"TRUSTED_PROXIES holds {entry!r}: {error}.",
+                "Write addresses or networks, such as 10.0.0.2,10.1.0.0/24.",
+            )
+        else:
+            if network.prefixlen > 0:
+                continue
+            text = f"TRUSTED_PROXIES holds {entry!r}, which is everybody: each client could choose its own address."
+            hint = "Name the addresses of your proxies."
+        found.append(Error(text, hint=hint, id="gateway.E009"))
+    return found
 
 
 @register()

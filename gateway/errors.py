@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from accounts.errors import KeyInvalid, LedgerUnavailable, QuotaExceeded, TooManyCalls
+from accounts.errors import AddressNotAllowed, KeyInvalid, LedgerUnavailable, QuotaExceeded, TooManyCalls
 from providers import wire_json
 from providers.errors import ErrorKind, UpstreamError
 from providers.translation.openai_clients.errors import error_object
@@ -93,6 +93,8 @@ def api_error(error: Exception) -> ApiError:
         return ApiError(400, "invalid_request_error", error.message)
     if isinstance(error, KeyInvalid):
         return ApiError(401, "authentication_error", str(error), _FINAL)
+    if isinstance(error, AddressNotAllowed):
+        return ApiError(403, "permission_error", str(error), _FINAL)
     if isinstance(error, QuotaExceeded):
         retry_after = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else {}
         limits = limit_headers("rejected", error.resets_at)

@@ -20,6 +20,7 @@ class DrainingWorker(UvicornWorker):  # type: ignore[misc]  # the package has no
         "ws": "none",
         "lifespan": "on",
         "server_header": False,
+        "forwarded_allow_ips": settings.TRUSTED_PROXIES,
         "timeout_graceful_shutdown": settings.DRAIN_TIMEOUT_S,
     }
 

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
+from accounts.networks import forwarded_for
 from providers import wire_json
 from providers.clients.anthropic_headers import holds_gateway_key
 from providers.translation.validation import InvalidRequest, MessagesForm
@@ -64,6 +66,7 @@ class Received:
     secrets: tuple[str, ...] = field(repr=False)
     query: str = ""
     path: str = ""
+    client_address: str = ""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -109,6 +112,18 @@ def headers_of(request: ASGIRequest) -> dict[str, str]:
     return header_map(request.scope["headers"])
 
 
+def client_address(request: ASGIRequest) -> str:
+    """Return the address of the client, through trusted proxies; "" if it has none, as on a Unix socket."""
+    peer, trusted = request.scope.get("client"), tuple(settings.TRUSTED_PROXIES)
+    forwarded: list[str] = []
+    if trusted:
+        # All of them: a proxy may add a header of its own instead of extending the one that came.
+        forwarded = [
+            value.decode("latin-1") for name, value in request.scope["headers"] if name.lower() == b"x-forwarded-for"
+        ]
+    return forwarded_for(str(peer[0]) if peer else "", forwarded, trusted)
+
+
 def read(request: ASGIRequest, to_form: Callable[[Any], MessagesForm]) -> Received:
     """Return the request, brought into Messages form by `to_form`. Raises `InvalidRequest`."""
     try:
@@ -124,4 +139,5 @@ def read(request: ASGIRequest, to_form: Callable[[Any], MessagesForm]) -> Receiv
         credentials(headers),
         request.scope.get("query_string", b"").decode("latin-1"),
         request.path,
+        client_address(request),
     )

@@ -109,12 +109,20 @@ async def opened(
             agent_id=call.received.agent_id,
             user_agent=call.received.headers.get("user-agent", ""),
             request_bytes=len(upstream_call.raw),
+            client_address=call.received.client_address,
         )
     )
     if not upstream_call.message_id:
         upstream_call.message_id = f"msg_{call_id.hex}"
     inner = Progress(
-        Received({}, upstream_call.raw, MessagesForm(upstream_call.body), upstream_call.body, call.received.secrets),
+        Received(
+            {},
+            upstream_call.raw,
+            MessagesForm(upstream_call.body),
+            upstream_call.body,
+            call.received.secrets,
+            client_address=call.received.client_address,
+        ),
         admitted,
         request_id,
         upstream_call,

@@ -230,7 +230,7 @@ _EITHER_ERROR = {
 _FAULTS = {
     400: "The request is not valid, or the prompt is too long.",
     401: "The key is unknown, expired or revoked.",
-    403: "The key may not use this model.",
+    403: "The key may not use this model, or not from this address.",
     413: "The body exceeds 32 MiB.",
     429: "A quota is spent, or the platform's rate limit reached.",
     500: "A fault of the gateway.",

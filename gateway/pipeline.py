@@ -26,7 +26,7 @@ from accounts.keys import digest
 from accounts.ledger_items import Admission, Admitted
 from gateway import capture, continuation, errors, front_ends, outcome, safety
 from gateway.front_ends import FrontEnd
-from gateway.incoming import Received, credentials, headers_of, own_credential, read
+from gateway.incoming import Received, client_address, credentials, headers_of, own_credential, read
 from gateway.intent import meaning_of_call, seed_of, session_memory, sessions_of, shadow_record
 from gateway.log_context import request_id as log_request_id
 from gateway.outcome import Progress
@@ -62,7 +62,8 @@ async def identify(request: ASGIRequest) -> Admitted:
     digests = tuple(digest(secret) for secret in credentials(headers_of(request)))
     call_id = new_call_id()
     request.request_id = f"req_{call_id.hex}"  # type: ignore[attr-defined]
-    return await ledger_thread.current().admit(Admission(call_id, digests, books=False))
+    admission = Admission(call_id, digests, books=False, client_address=client_address(request))
+    return await ledger_thread.current().admit(admission)
 
 
 async def answer(request: ASGIRequest, front_end: FrontEnd) -> HttpResponseBase:
@@ -93,6 +94,7 @@ async def answer(request: ASGIRequest, front_end: FrontEnd) -> HttpResponseBase:
             sessions=sessions_of(received, kind),
             user_agent=received.headers.get("user-agent", ""),
             request_bytes=len(received.raw),
+            client_address=received.client_address,
         )
     )
     is_native = front_end.new_encoder is None

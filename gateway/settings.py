@@ -57,6 +57,13 @@ ALLOWED_HOSTS = env.list(
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # How the gateway is reached from outside, for the lines that users paste; empty: taken from HOST and PORT.
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
+# Addresses and networks of the proxies in front; their X-Forwarded-For and X-Forwarded-Proto are believed.
+# The name that uvicorn has for it is read too.
+TRUSTED_PROXIES = [
+    entry.strip()
+    for entry in env.list("TRUSTED_PROXIES", default=env.list("FORWARDED_ALLOW_IPS", default=[]))
+    if entry.strip()
+]
 BEHIND_TLS = env.bool("BEHIND_TLS", default=PUBLIC_URL.startswith("https://"))
 if BEHIND_TLS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

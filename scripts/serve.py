@@ -136,6 +136,7 @@ def serve_one(text: str) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            forwarded_allow_ips=settings.TRUSTED_PROXIES,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=settings.DRAIN_TIMEOUT_S,
         )

@@ -1,11 +1,13 @@
 """People, their teams and their keys."""
 
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from accounts.networks import clean_networks
 from providers.models import name_validator
 from routing.models import CaptureMode, Policy
 
@@ -112,6 +114,16 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}/{self.name}"
+
+    def clean(self) -> None:
+        """Bring the allowed networks into their shortest form. Raises `ValidationError` for what is none."""
+        networks = self.allowed_networks
+        if not isinstance(networks, list) or not all(isinstance(network, str) for network in networks):
+            raise ValidationError({"allowed_networks": _("Enter a list of networks.")})
+        try:
+            self.allowed_networks = clean_networks(networks)
+        except ValidationError as error:
+            raise ValidationError({"allowed_networks": error}) from error
 
 
 class KeyNetwork(models.Model):

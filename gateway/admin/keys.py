@@ -18,13 +18,18 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import keys
 from accounts.models import ApiKey, CallRecord, Quota
+from accounts.networks import clean_networks
 from gateway.admin.key_pages import rotate_view, secret_page
+from gateway.admin.line_fields import LinesField
 from gateway.admin_base import PermanentAdmin, column, see_also
 
 if TYPE_CHECKING:
     _ApiKeyModelForm = forms.ModelForm[ApiKey]
 else:
     _ApiKeyModelForm = forms.ModelForm
+
+
+MAY_FIELDS = ("policy", "allowed_models", "allowed_networks", "max_concurrency", "capture")
 
 
 class ApiKeyForm(_ApiKeyModelForm):
@@ -42,6 +47,14 @@ class ApiKeyForm(_ApiKeyModelForm):
             ("date", _("until the time below")),
         ],
     )
+
+    allowed_networks = LinesField(
+        label=_("Allowed networks"), help_text=ApiKey._meta.get_field("allowed_networks").help_text
+    )
+
+    def clean_allowed_networks(self) -> list[str]:
+        """Return the networks in their shortest form. Raises `ValidationError` for lines that are none."""
+        return clean_networks(self.cleaned_data["allowed_networks"])
 
     def clean_allowed_models(self) -> list[str]:
         """Return the list of patterns. Raises `ValidationError` for another value."""
@@ -138,12 +151,12 @@ class ApiKeyAdmin(PermanentAdmin):
         (None, {"fields": ("user", "name", "note")}),
         (_("State"), {"fields": ("prefix", "state", "expires_at", "revoked_at", "created_at", "links")}),
         (_("Rotation"), {"fields": ("previous_prefix", "previous_expires_at"), "classes": ("collapse",)}),
-        (_("What the key may do"), {"fields": ("policy", "allowed_models", "max_concurrency", "capture")}),
+        (_("What the key may do"), {"fields": MAY_FIELDS}),
     )
     add_fieldsets = (
         (None, {"fields": ("user", "name", "note")}),
         (_("End"), {"fields": ("lifetime", "expires_at")}),
-        (_("What the key may do"), {"fields": ("policy", "allowed_models", "max_concurrency", "capture")}),
+        (_("What the key may do"), {"fields": MAY_FIELDS}),
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -9,8 +9,10 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
+from accounts.networks import clean_networks
 from gateway.config.document import FileMapping
 from providers.presets import FLAG_TYPES
 
@@ -269,6 +271,14 @@ def _flag(kind: Any) -> Check:
 
 
 flags: Check = mapping({key: Field(_flag(kind), nullable=False) for key, kind in FLAG_TYPES.items()})
+
+
+def network(value: Any, path: str, problems: Problems) -> str:
+    """Accept an address or a network, in its shortest form."""
+    try:
+        return clean_networks([name(value, path, problems)])[0]
+    except ValidationError as error:
+        raise Invalid(_("must be an address or a network such as 10.1.0.0/16")) from error
 
 
 def headers(value: Any, path: str, problems: Problems) -> dict[str, str | None]:

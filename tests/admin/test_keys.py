@@ -102,13 +102,20 @@ class Creation(KeyTestCase):
             {"allowed_models": '[""]'},
             {"allowed_models": "main/*"},
             {"lifetime": "100"},
+            {"allowed_networks": "10.0.0.0/8\nnot a network"},
+            {"allowed_networks": "10.0.0.0/33"},
+            {"allowed_networks": "\n".join(f"10.0.{n}.1" for n in range(201))},
             {"user": "999"},
         ):
             with self.subTest(fields=fields):
                 self.assertEqual(self.add(**fields).status_code, 200)
                 self.assertFalse(ApiKey.objects.exists())
-        self.add(allowed_models='["main/*", "claude-haiku-*"]', max_concurrency="2")
+        networks = "10.1.2.3/16\r\n\r\n 10.1.9.9/16 \n2001:db8::1\n::ffff:192.0.2.1"
+        self.add(allowed_models='["main/*", "claude-haiku-*"]', max_concurrency="2", allowed_networks=networks)
         key = ApiKey.objects.get()
+        self.assertEqual(key.allowed_networks, ["10.1.0.0/16", "2001:db8::1", "192.0.2.1"])
+        page = self.client.get(reverse("admin:accounts_apikey_change", args=(key.pk,)))
+        self.assertContains(page, "10.1.0.0/16\n2001:db8::1\n192.0.2.1")
         self.assertEqual((key.allowed_models, key.max_concurrency), (["main/*", "claude-haiku-*"], 2))
 
 

@@ -49,7 +49,8 @@ users:
   - {username: boss, roles: [administrator]}
 keys:
   - {user: dev1, name: laptop, secret: wg_laptop0123456789abcdef, policy: default, allowed_models: ["main/*"],
-     expires_at: 2027-01-01T00:00:00+08:00, max_concurrency: 4, note: a note, capture: full}
+     expires_at: 2027-01-01T00:00:00+08:00, max_concurrency: 4, note: a note, capture: full,
+     allowed_networks: [10.1.2.3/16, "2001:db8::/32"]}
 quotas:
   - {key: dev1/laptop, unit: tokens, window: day, limit: 1000000, action: block}
   - {user: dev1, unit: cost, window: month, limit: 12.5, currency: CNY, action: warn}

@@ -30,7 +30,8 @@ class Settings:
 
 def found(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, str]:
     monkeypatch.setattr(checks, "settings", Settings(**changes))
-    return {str(check.id): str(check.hint) for check in [*checks.secrets_are_set(None), *checks.streams_are_safe(None)]}
+    all_checks = (checks.secrets_are_set, checks.proxies_are_known, checks.streams_are_safe)
+    return {str(found.id): str(found.hint) for check in all_checks for found in check(None)}
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,12 @@ def found(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, str]:
         ({"DATABASES": {"default": SQLITE}, "WORKERS": 2}, {"gateway.E006"}),
         ({"DATABASES": {"default": POSTGRES}, "WORKERS": 2}, set()),
         ({"TIME_ZONE": "Nowhere/City"}, {"gateway.E008"}),
+        ({"TRUSTED_PROXIES": ["10.0.0.2", "10.1.0.0/24", "::1"]}, set()),
+        ({"TRUSTED_PROXIES": ["proxy.example.com"]}, {"gateway.E009"}),
+        ({"TRUSTED_PROXIES": ["10.1.2.3/16"]}, {"gateway.E009"}),
+        ({"TRUSTED_PROXIES": ["*"]}, {"gateway.E009"}),
+        ({"TRUSTED_PROXIES": ["10.0.0.2", "0.0.0.0/0"]}, {"gateway.E009"}),
+        ({"TRUSTED_PROXIES": ["::/0"]}, {"gateway.E009"}),
         ({"DATA_UPLOAD_MAX_MEMORY_SIZE": 2_500_000}, {"gateway.E007"}),
         ({"DATABASES": {"default": {**SQLITE, "ATOMIC_REQUESTS": True}}}, {"gateway.W002"}),
     ],

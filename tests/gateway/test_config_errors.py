@@ -194,6 +194,25 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"users": [{"username": "u"}], "keys": [{"user": "u", "name": "k", "secret": "wg_short"}]},
         ["keys[0].secret: A key has at least 20 characters."],
     ),
+    "networks of a key": (
+        {
+            "users": [{"username": "u"}],
+            "keys": [
+                {
+                    "user": "u",
+                    "name": "a",
+                    "secret": "wg_0123456789abcdefghij",
+                    "allowed_networks": ["10.0.0.1", "x", 7],
+                },
+                {"user": "u", "name": "b", "secret": "wg_1123456789abcdefghij", "allowed_networks": ["::1", "0::1"]},
+            ],
+        },
+        [
+            "keys[0].allowed_networks[1]: must be an address or a network such as 10.1.0.0/16",
+            "keys[0].allowed_networks[2]: must be text; put it in quotes",
+            "keys[1].allowed_networks[1]: ::1 is named twice",
+        ],
+    ),
     "one secret for two keys": (
         {
             "users": [{"username": "u"}],

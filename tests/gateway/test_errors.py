@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from accounts.errors import KeyInvalid, LedgerUnavailable, QuotaExceeded, TooManyCalls
+from accounts.errors import AddressNotAllowed, KeyInvalid, LedgerUnavailable, QuotaExceeded, TooManyCalls
 from gateway import errors
 from providers.errors import ErrorKind, UpstreamError
 from providers.translation.request import InvalidRequest
@@ -18,6 +18,7 @@ QUOTA = QuotaExceeded("key a/b", "tokens", "day", Decimal(10), Decimal(9), "USD"
 OWN = [
     (InvalidRequest("messages: missing"), 400, "invalid_request_error", None),
     (KeyInvalid("unknown"), 401, "authentication_error", "false"),
+    (AddressNotAllowed("laptop", "203.0.113.9"), 403, "permission_error", "false"),
     (QUOTA, 429, "billing_error", "false"),
     (TooManyCalls(2), 429, "rate_limit_error", None),
     (ModelNotAllowed("no"), 403, "permission_error", "false"),
