@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -75,38 +76,93 @@ def issue(user: User, name: str, *, secret: str | None = None, **fields: Any) ->
     return key, secret
 
 
+def issue_all(users: Sequence[User], name: str, **fields: Any) -> list[tuple[ApiKey, str]]:
+    """Create a key of this name for each of `users`, or none at all, and return them with their secrets.
+
+    Raises `ValidationError` for an unsuitable field, and with everybody who is inactive or has such a key already.
+    """
+    sample = ApiKey(name=name, **fields)
+    sample.clean_fields(exclude=["user", "prefix", "digest"])
+    sample.clean()
+    fields["allowed_networks"] = sample.allowed_networks
+    faults = [_("%(user)s is not active.") % {"user": user} for user in users if not user.is_active]
+    issued: list[tuple[ApiKey, str]] = []
+    for user in users:
+        key, secret = ApiKey(user=user, name=name, **fields), new_secret()
+        assign(key, secret)
+        issued.append((key, secret))
+    with transaction.atomic():
+        # The lock on the people keeps a second one from issuing the same between the look and the writing.
+        list(
+            User.objects.select_for_update(no_key=True)
+            .filter(pk__in=[user.pk for user in users])
+            .order_by("pk")
+            .values("pk")
+        )
+        taken = set(ApiKey.objects.filter(user__in=users, name=name).values_list("user_id", flat=True))
+        faults += [
+            _("%(user)s already has a key called %(name)s.") % {"user": user, "name": name}
+            for user in users
+            if user.pk in taken
+        ]
+        if faults:
+            raise ValidationError(_some(faults))
+        ApiKey.objects.bulk_create([key for key, _secret in issued], batch_size=500)
+    return issued
+
+
+def _some(faults: list[str]) -> list[str]:
+    """Return the first faults, and how many there are more."""
+    limit = 20
+    if len(faults) <= limit:
+        return faults
+    return [*faults[:limit], _("and %(count)d more") % {"count": len(faults) - limit}]
+
+
 def is_ended(key: ApiKey, now: datetime) -> bool:
     """Return whether the key is past its end."""
     return key.expires_at is not None and key.expires_at <= now
 
 
 def rotate(key: ApiKey, grace: timedelta, *, instead_of: str | None = None) -> str:
-    """Give `key` a new secret and return it; the former one is good for `grace` longer.
-
-    Quotas, use and history are the row's and stay. A secret that an earlier rotation left behind ends. With
-    `instead_of`, a digest, only that secret is replaced: a form that is sent twice must not end the secret which its
-    first answer showed. Raises `ValidationError` for a key that would not work, and where another secret is in force.
-    """
-    now, secret = timezone.now(), new_secret()
-    with transaction.atomic():
-        row = ApiKey.objects.select_for_update().get(pk=key.pk)
-        if not row.is_active or row.revoked_at is not None:
-            raise ValidationError(_("The key %(key)s is revoked; activate it first."), params={"key": key})
-        if is_ended(row, now):
-            raise ValidationError(_("The key %(key)s has expired; extend it first."), params={"key": key})
-        if instead_of is not None and row.prefix != instead_of:
-            raise ValidationError(_("The key %(key)s was given a new secret meanwhile."), params={"key": key})
-        changed = {
-            "previous_prefix": row.prefix,
-            "previous_digest": row.digest,
-            "previous_expires_at": now + grace,
-            "prefix": prefix(secret),
-            "digest": digest(secret),
-        }
-        for name, value in changed.items():
-            setattr(key, name, value)
-        key.save(update_fields=list(changed))
+    """Give `key` a new secret and return it; the former one is good for `grace` longer. See `rotate_all`."""
+    [(row, secret)] = rotate_all({key.pk: instead_of}, grace)
+    for name in _ROTATED:
+        setattr(key, name, getattr(row, name))
     return secret
+
+
+_ROTATED = ["prefix", "digest", "previous_prefix", "previous_digest", "previous_expires_at"]
+
+
+def rotate_all(instead_of: Mapping[int, str | None], grace: timedelta) -> list[tuple[ApiKey, str]]:
+    """Give each of these keys a new secret, or none at all; the former ones are good for `grace` longer.
+
+    Quotas, use and history are the row's and stay. A secret that an earlier rotation left behind ends. `instead_of`
+    maps the key to the begin of the secret that is to be replaced (None: whichever it is): a form that is sent twice
+    must not end the secrets which its first answer showed. Raises `ValidationError` with all keys that would not work,
+    and those that have another secret.
+    """
+    now, faults = timezone.now(), []
+    rotated: list[tuple[ApiKey, str]] = []
+    with transaction.atomic():
+        rows = ApiKey.objects.select_for_update(of=("self",), no_key=True).select_related("user").order_by("pk")
+        for row in rows.filter(pk__in=list(instead_of)):
+            expected = instead_of[row.pk]
+            if not row.is_active or row.revoked_at is not None:
+                faults.append(_("The key %(key)s is revoked; activate it first.") % {"key": row})
+            elif is_ended(row, now):
+                faults.append(_("The key %(key)s has expired; extend it first.") % {"key": row})
+            elif expected is not None and row.prefix != expected:
+                faults.append(_("The key %(key)s was given a new secret meanwhile.") % {"key": row})
+            row.previous_prefix, row.previous_digest, row.previous_expires_at = row.prefix, row.digest, now + grace
+            secret = new_secret()
+            assign(row, secret)
+            rotated.append((row, secret))
+        if faults:
+            raise ValidationError(_some(faults))
+        ApiKey.objects.bulk_update([row for row, _secret in rotated], _ROTATED, batch_size=100)
+    return rotated
 
 
 def revoke(key: ApiKey) -> None:

@@ -1,5 +1,6 @@
 """People and teams."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -11,12 +12,14 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import path
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey, CallRecord, Quota, Team, User
+from gateway.admin.key_bulk import issue_page, issue_view, posted, selected_users
 from gateway.admin_base import ModelAdmin, PermanentAdmin, TimeZoneField, column, see_also
 
 if TYPE_CHECKING:
@@ -150,6 +153,22 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
     def activate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Make people active, except those above oneself."""
         super().activate(request, queryset if _is_superuser(request) else queryset.filter(is_superuser=False))
+
+    actions = ["activate", "deactivate", "issue_keys"]
+
+    def get_urls(self) -> list[Any]:
+        """Add the page that issues keys to many people."""
+        view = self.admin_site.admin_view(partial(posted(issue_view), self))
+        return [path("issue-keys/", view, name="accounts_user_issue_keys"), *super().get_urls()]
+
+    def has_issue_keys_permission(self, request: HttpRequest) -> bool:
+        """Return whether the reader may make keys."""
+        return request.user.has_perm("accounts.add_apikey")
+
+    @admin.action(permissions=["issue_keys"], description=_("Issue keys for the selected %(verbose_name_plural)s"))
+    def issue_keys(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Ask what the new keys are to be like."""
+        return issue_page(self, request, selected_users(queryset))
 
     @admin.display(description=_("see also"))
     def links(self, user: User) -> SafeString | str:

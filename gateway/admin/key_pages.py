@@ -1,39 +1,20 @@
 """Pages beside those of a key's row: a new secret, shown once."""
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django import forms
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
 
 from accounts import keys
 from accounts.models import ApiKey
+from gateway.admin.key_forms import RotateForm
 
 if TYPE_CHECKING:
     from gateway.admin.keys import ApiKeyAdmin
-
-GRACE = [
-    ("0", _("not at all")),
-    ("3600", _("1 hour")),
-    ("86400", _("1 day")),
-    ("604800", _("7 days")),
-]
-
-
-class RotateForm(forms.Form):
-    """How long the former secret is good beside the new one."""
-
-    grace = forms.ChoiceField(label=_("the former secret still works for"), choices=GRACE, initial="86400")
-
-    def grace_time(self) -> timedelta:
-        """Return the chosen time."""
-        return timedelta(seconds=int(self.cleaned_data["grace"]))
 
 
 def rotate_view(page: "ApiKeyAdmin", request: HttpRequest, pk: int) -> HttpResponse:

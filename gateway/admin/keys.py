@@ -1,26 +1,23 @@
 """Keys."""
 
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import keys
 from accounts.models import ApiKey, CallRecord, Quota
-from accounts.networks import clean_networks
+from gateway.admin.key_bulk import extend_page, extend_view, posted, rotate_page, rotate_selected_view, selected_keys
+from gateway.admin.key_forms import ApiKeyForm
 from gateway.admin.key_pages import rotate_view, secret_page
-from gateway.admin.line_fields import LinesField
 from gateway.admin_base import PermanentAdmin, column, see_also
 
 if TYPE_CHECKING:
@@ -30,57 +27,6 @@ else:
 
 
 MAY_FIELDS = ("policy", "allowed_models", "allowed_networks", "max_concurrency", "capture")
-
-
-class ApiKeyForm(_ApiKeyModelForm):
-    """A key, without its secret."""
-
-    lifetime = forms.ChoiceField(
-        label=capfirst(_("valid for")),
-        initial="30",
-        choices=[
-            ("7", _("7 days")),
-            ("30", _("30 days")),
-            ("180", _("180 days")),
-            ("365", _("365 days")),
-            ("never", _("no end")),
-            ("date", _("until the time below")),
-        ],
-    )
-
-    allowed_networks = LinesField(
-        label=_("Allowed networks"), help_text=ApiKey._meta.get_field("allowed_networks").help_text
-    )
-
-    def clean_allowed_networks(self) -> list[str]:
-        """Return the networks in their shortest form. Raises `ValidationError` for lines that are none."""
-        return clean_networks(self.cleaned_data["allowed_networks"])
-
-    def clean_allowed_models(self) -> list[str]:
-        """Return the list of patterns. Raises `ValidationError` for another value."""
-        patterns = self.cleaned_data["allowed_models"]
-        if not all(isinstance(pattern, str) and pattern for pattern in patterns):
-            raise ValidationError(
-                _("Enter a JSON list of names or patterns, e.g. %(example)s."), params={"example": '["main/*"]'}
-            )
-        return list(patterns)
-
-    def clean(self) -> dict[str, Any] | None:
-        """Turn the chosen lifetime of a new key into its end."""
-        cleaned = super().clean()
-        lifetime = self.cleaned_data.get("lifetime")
-        if lifetime is None:
-            return cleaned
-        if lifetime == "date":
-            if not self.cleaned_data.get("expires_at") and "expires_at" not in self.errors:
-                self.add_error("expires_at", _("Enter the time when the key ends."))
-        elif self.cleaned_data.get("expires_at"):
-            self.add_error("lifetime", _("Choose “until the time below”, or leave that time empty."))
-        else:
-            self.cleaned_data["expires_at"] = (
-                None if lifetime == "never" else timezone.now() + timedelta(days=int(lifetime))
-            )
-        return cleaned
 
 
 def _key_state(key: ApiKey) -> str:
@@ -137,10 +83,11 @@ class ApiKeyAdmin(PermanentAdmin):
     search_fields = ("name", "prefix", "user__username", "user__email", "note")
     ordering = ("user__username", "name")
     autocomplete_fields = ("user", "policy")
-    actions = ["activate", "revoke"]
+    actions = ["activate", "revoke", "extend", "rotate"]
     readonly_fields = (
         "prefix",
         "state",
+        "expires_at",
         "previous_prefix",
         "previous_expires_at",
         "links",
@@ -150,12 +97,13 @@ class ApiKeyAdmin(PermanentAdmin):
     fieldsets = (
         (None, {"fields": ("user", "name", "note")}),
         (_("State"), {"fields": ("prefix", "state", "expires_at", "revoked_at", "created_at", "links")}),
+        (_("End"), {"fields": ("lifetime", "expires_on")}),
         (_("Rotation"), {"fields": ("previous_prefix", "previous_expires_at"), "classes": ("collapse",)}),
         (_("What the key may do"), {"fields": MAY_FIELDS}),
     )
     add_fieldsets = (
         (None, {"fields": ("user", "name", "note")}),
-        (_("End"), {"fields": ("lifetime", "expires_at")}),
+        (_("End"), {"fields": ("lifetime", "expires_on")}),
         (_("What the key may do"), {"fields": MAY_FIELDS}),
     )
 
@@ -166,13 +114,6 @@ class ApiKeyAdmin(PermanentAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return also the owner of an existing key: its history is that person's."""
         return self.readonly_fields if obj is None else ("user", *self.readonly_fields)
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Return the form; the choice of a lifetime is for new keys."""
-        form = super().get_form(request, obj, change=change, **kwargs)
-        if obj is not None:
-            form.base_fields.pop("lifetime", None)
-        return form
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         """Save the row; a new one with a fresh secret, handed to `response_add` on the row."""
@@ -187,9 +128,16 @@ class ApiKeyAdmin(PermanentAdmin):
         return secret_page(self, request, obj, vars(obj).pop("issued_secret"))
 
     def get_urls(self) -> list[Any]:
-        """Add the page that gives a key a new secret."""
-        view = self.admin_site.admin_view(partial(rotate_view, self))
-        return [path("<int:pk>/rotate/", view, name="accounts_apikey_rotate"), *super().get_urls()]
+        """Add the pages that give keys new secrets or later ends."""
+        own = [
+            path(route, self.admin_site.admin_view(partial(view, self)), name=f"accounts_apikey_{name}")
+            for route, view, name in (
+                ("<int:pk>/rotate/", rotate_view, "rotate"),
+                ("rotate/", posted(rotate_selected_view), "rotate_selected"),
+                ("extend/", posted(extend_view), "extend"),
+            )
+        ]
+        return [*own, *super().get_urls()]
 
     @admin.display(description=_("state"))
     def state(self, key: ApiKey) -> str:
@@ -218,6 +166,16 @@ class ApiKeyAdmin(PermanentAdmin):
             ngettext("%(count)d key revoked.", "%(count)d keys revoked.", count) % {"count": count},
             messages.WARNING,
         )
+
+    @admin.action(permissions=["change"], description=_("Extend the selected %(verbose_name_plural)s"))
+    def extend(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
+        """Ask for the new end of the keys."""
+        return extend_page(self, request, selected_keys(queryset))
+
+    @admin.action(permissions=["change"], description=_("Rotate the selected %(verbose_name_plural)s"))
+    def rotate(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
+        """Ask for the grace period of the former secrets."""
+        return rotate_page(self, request, selected_keys(queryset))
 
     @admin.action(permissions=["change"], description=_("Activate the selected %(verbose_name_plural)s"))
     def activate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

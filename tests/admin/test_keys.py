@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.messages import get_messages
@@ -87,11 +88,28 @@ class Creation(KeyTestCase):
                     self.assertIsNone(expires_at)
                 else:
                     self.assertLess(abs(expires_at - now - timedelta(days=days)), timedelta(minutes=1))
-        date = {"expires_at_0": "2030-05-06", "expires_at_1": "23:59:59"}
-        self.add(name="dated", lifetime="date", **date)
-        self.assertEqual(ApiKey.objects.get(name="dated").expires_at.isoformat(), "2030-05-06T23:59:59+00:00")
-        self.assertContains(self.add(name="undated", lifetime="date"), "Enter the time when the key ends.")
-        self.assertContains(self.add(name="both", lifetime="7", **date), "leave that time empty")
+
+    def test_an_own_day_is_good_to_its_end_where_the_administrator_is(self) -> None:
+        User.objects.filter(pk=self.root.pk).update(time_zone="Asia/Shanghai")
+        self.add(name="dated", lifetime="date", expires_on="2030-05-06")
+        self.assertEqual(ApiKey.objects.get(name="dated").expires_at.isoformat(), "2030-05-06T15:59:59+00:00")
+        today = timezone.now().astimezone(ZoneInfo("Asia/Shanghai")).date()
+        self.add(name="today", lifetime="date", expires_on=f"{today}")
+        self.assertTrue(ApiKey.objects.filter(name="today", expires_at__gt=timezone.now()).exists())
+
+    def test_ends_that_cannot_be_are_refused(self) -> None:
+        yesterday = timezone.localdate() - timedelta(days=1)
+        for fields, text in (
+            ({"lifetime": "date"}, "Enter the day with which the key ends."),
+            ({"lifetime": "7", "expires_on": "2030-05-06"}, "leave that day empty"),
+            ({"lifetime": "date", "expires_on": f"{yesterday}"}, "This day is over."),
+            ({"lifetime": "date", "expires_on": "2030-02-30"}, "Enter a valid date."),
+            ({"lifetime": "date", "expires_on": "9999-12-31"}, "within the next hundred years"),
+            ({"lifetime": "-7"}, "Select a valid choice."),
+        ):
+            with self.subTest(fields=fields):
+                self.assertContains(self.add(**fields), text)
+        self.assertFalse(ApiKey.objects.exists())
 
     def test_wrong_values_are_refused(self) -> None:
         for fields in (
@@ -190,6 +208,17 @@ class Life(KeyTestCase):
         self.key.refresh_from_db()
         self.assertEqual(self.key.name, "desktop")
         self.assertEqual((self.key.digest, self.key.prefix, self.key.user_id), before)
+
+    def test_the_end_of_a_key_stays_unless_another_is_chosen(self) -> None:
+        end = timezone.now().replace(microsecond=0) + timedelta(days=3)
+        ApiKey.objects.update(expires_at=end)
+        url = reverse("admin:accounts_apikey_change", args=(self.key.pk,))
+        data = {"name": "laptop", "allowed_models": "[]", "lifetime": ""}
+        for lifetime, expected in (("", end), ("never", None)):
+            self.assertEqual(self.client.post(url, {**data, "lifetime": lifetime}).status_code, 302)
+            self.key.refresh_from_db()
+            self.assertEqual(self.key.expires_at, expected)
+        self.assertContains(self.client.post(url, {**data, "expires_on": "2001-01-01"}), "This day is over.")
 
     def test_the_state_says_expired_and_revoked(self) -> None:
         ended, _secret = keys.issue(self.root, "ended")

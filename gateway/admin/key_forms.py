@@ -1,0 +1,161 @@
+"""Forms of keys: how long they are good, what they may do, how long a former secret lives on."""
+
+from datetime import datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib.admin.widgets import AdminDateWidget
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import ApiKey
+from accounts.networks import clean_networks
+from gateway.admin.line_fields import LinesField
+from gateway.admin_base import JSONField
+from providers.models import name_validator
+
+if TYPE_CHECKING:
+    _ApiKeyModelForm = forms.ModelForm[ApiKey]
+else:
+    _ApiKeyModelForm = forms.ModelForm
+
+LIFETIMES = [
+    ("7", _("7 days")),
+    ("30", _("30 days")),
+    ("180", _("180 days")),
+    ("365", _("365 days")),
+    ("never", _("no end")),
+    ("date", _("to the end of the day below")),
+]
+AS_IT_IS = ("", _("as it is"))
+GRACE = [
+    ("0", _("not at all")),
+    ("3600", _("1 hour")),
+    ("86400", _("1 day")),
+    ("604800", _("7 days")),
+]
+_FARTHEST_YEARS = 100
+
+
+def end_of_day(day: Any) -> datetime:
+    """Return the last second of `day` in the reader's time zone."""
+    return datetime.combine(day, time(23, 59, 59), tzinfo=timezone.get_current_timezone())
+
+
+class LifetimeForm(forms.Form):
+    """When a key ends: so many days from now, never, or with a day. `cleaned_data["ends_at"]` holds the moment."""
+
+    lifetime = forms.ChoiceField(label=capfirst(_("valid for")), initial="30", choices=LIFETIMES)
+    expires_on = forms.DateField(
+        label=capfirst(_("last day")),
+        required=False,
+        widget=AdminDateWidget,
+        help_text=_("The key works to the end of that day in your time zone."),
+    )
+
+    def clean_expires_on(self) -> Any:
+        """Return the day. Raises `ValidationError` for one in the past, and for one so far off that it is a slip."""
+        day, today = self.cleaned_data["expires_on"], timezone.localdate()
+        if day is not None and day < today:
+            raise ValidationError(_("This day is over. Choose today or a later day."))
+        if day is not None and day.year > today.year + _FARTHEST_YEARS:
+            raise ValidationError(_("Choose a day within the next hundred years."))
+        return day
+
+    def clean(self) -> dict[str, Any] | None:
+        """Turn the choice into the moment of the end."""
+        cleaned = super().clean()
+        lifetime, day = self.cleaned_data.get("lifetime"), self.cleaned_data.get("expires_on")
+        if lifetime == "date":
+            if day is not None:
+                self.cleaned_data["ends_at"] = end_of_day(day)
+            elif "expires_on" not in self.errors:
+                self.add_error("expires_on", _("Enter the day with which the key ends."))
+        elif day is not None:
+            self.add_error("lifetime", _("Choose “to the end of the day below”, or leave that day empty."))
+        elif lifetime:
+            days = None if lifetime == "never" else timedelta(days=int(lifetime))
+            self.cleaned_data["ends_at"] = None if days is None else timezone.now() + days
+        return cleaned
+
+
+class RotateForm(forms.Form):
+    """How long the former secret is good beside the new one."""
+
+    grace = forms.ChoiceField(label=capfirst(_("the former secret still works for")), choices=GRACE, initial="86400")
+
+    def grace_time(self) -> timedelta:
+        """Return the chosen time."""
+        return timedelta(seconds=int(self.cleaned_data["grace"]))
+
+
+def clean_patterns(patterns: list[Any]) -> list[str]:
+    """Return a list of names of models or patterns. Raises `ValidationError` for another value."""
+    if not all(isinstance(pattern, str) and pattern for pattern in patterns):
+        raise ValidationError(
+            _("Enter a JSON list of names or patterns, e.g. %(example)s."), params={"example": '["main/*"]'}
+        )
+    return list(patterns)
+
+
+def _networks_field() -> LinesField:
+    column = ApiKey._meta.get_field("allowed_networks")
+    return LinesField(label=capfirst(column.verbose_name), help_text=column.help_text)
+
+
+class IssueForm(LifetimeForm):
+    """What the new keys of many people have in common."""
+
+    name = forms.CharField(
+        label=capfirst(_("name of the keys")), max_length=60, validators=[name_validator], initial="claude-code"
+    )
+    allowed_models = JSONField(
+        label=capfirst(_("allowed models")),
+        default=list,
+        initial=[],
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text=ApiKey._meta.get_field("allowed_models").help_text,
+    )
+    allowed_networks = _networks_field()
+    max_concurrency = forms.IntegerField(
+        label=capfirst(_("calls at the same time")), required=False, min_value=1, max_value=32_767
+    )
+    field_order = ("name", "lifetime", "expires_on")
+
+    def clean_allowed_models(self) -> list[str]:
+        """Return the list of patterns. Raises `ValidationError` for another value."""
+        return clean_patterns(self.cleaned_data["allowed_models"])
+
+    def clean_allowed_networks(self) -> list[str]:
+        """Return the networks in their shortest form. Raises `ValidationError` for lines that are none."""
+        return clean_networks(self.cleaned_data["allowed_networks"])
+
+
+class ApiKeyForm(LifetimeForm, _ApiKeyModelForm):
+    """A key, without its secret. Of one that is there the end stays, unless another is chosen."""
+
+    allowed_networks = _networks_field()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is not None and "lifetime" in self.fields:
+            lifetime = self.fields["lifetime"]
+            assert isinstance(lifetime, forms.ChoiceField)
+            lifetime.choices, lifetime.initial, lifetime.required = [AS_IT_IS, *LIFETIMES], "", False
+            lifetime.label = capfirst(_("let it end"))
+
+    def clean_allowed_models(self) -> list[str]:
+        """Return the list of patterns. Raises `ValidationError` for another value."""
+        return clean_patterns(self.cleaned_data["allowed_models"])
+
+    def clean_allowed_networks(self) -> list[str]:
+        """Return the networks in their shortest form. Raises `ValidationError` for lines that are none."""
+        return clean_networks(self.cleaned_data["allowed_networks"])
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # Django's own hook, which the stubs leave out
+        if "ends_at" in self.cleaned_data:
+            self.instance.expires_at = self.cleaned_data["ends_at"]

@@ -1,0 +1,32 @@
+"""Secrets that leave the gateway once, as a file of comma-separated values."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from django.http import HttpResponse
+
+from accounts.models import ApiKey
+
+
+def _cell(text: str) -> str:
+    # A table calculation would take such a cell for a formula, and names are chosen by people.
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def secrets_file(name: str, issued: Iterable[Sequence[ApiKey | str]]) -> HttpResponse:
+    """Return the answer that downloads each (key, secret) of `issued`; nothing keeps its content.
+
+    With a byte order mark, without which Excel takes UTF-8 for the local code page.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(["user", "key", "secret"])
+    for key, secret in issued:
+        assert isinstance(key, ApiKey)
+        writer.writerow([_cell(key.user.get_username()), _cell(key.name), secret])
+    return HttpResponse(
+        text.getvalue().encode("utf-8-sig"),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+    )
