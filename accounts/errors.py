@@ -48,6 +48,12 @@ class QuotaExceeded(Refusal):
     reserved: Decimal = Decimal(0)  # by calls that are running
     expected: Decimal = Decimal(0)  # of this call
     raised: Decimal = Decimal(0)  # part of the limit
+    certain: Decimal = Decimal(0)  # what the call uses however short its answer
+
+    @property
+    def can_never_fit(self) -> bool:
+        """Whether the call is too big for the quota even with nothing used."""
+        return self.certain > self.limit
 
     def __str__(self) -> str:
         return f"{self._english()} / {self._chinese()}"
@@ -68,6 +74,8 @@ class QuotaExceeded(Refusal):
             if self.resets_at
             else "It does not reset; ask your administrator to raise it."
         )
+        if self.window == "minute" and self.can_never_fit:
+            until = f"This call alone needs {_number(self.certain)}: make it smaller, or ask your administrator."
         return f"{', '.join(parts)}. {until}"
 
     def _chinese(self) -> str:
@@ -84,6 +92,8 @@ class QuotaExceeded(Refusal):
                 parts.append(f"进行中的请求占用 {_number(self.reserved)}")
             parts.append(f"本次约需 {_number(self.expected)}")
         until = f"将于 {_moment(self.resets_at)} 重置。" if self.resets_at else "不会自动重置，请联系管理员调整。"
+        if self.window == "minute" and self.can_never_fit:
+            until = f"仅本次请求就需要 {_number(self.certain)}，请缩小请求或联系管理员。"
         return f"{'，'.join(parts)}。{until}"
 
 

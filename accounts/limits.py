@@ -80,6 +80,7 @@ class Limits:
             reserved=window.reserved,
             expected=reservation.amount(quota.unit, quota.currency),
             raised=quota.raised,
+            certain=reservation.certain(quota.unit, quota.currency),
         )
 
     def take(self, caller: KeyRow, reservation: Reservation, *, is_inner: bool) -> list[int]:

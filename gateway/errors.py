@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpResponse
 
 from accounts.errors import AddressNotAllowed, KeyInvalid, LedgerUnavailable, QuotaExceeded, TooManyCalls
+from accounts.models import Quota
 from providers import wire_json
 from providers.errors import ErrorKind, UpstreamError
 from providers.translation.openai_clients.errors import error_object
@@ -97,6 +98,9 @@ def api_error(error: Exception) -> ApiError:
         return ApiError(403, "permission_error", str(error), _FINAL)
     if isinstance(error, QuotaExceeded):
         retry_after = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else {}
+        if error.window == Quota.Window.MINUTE and not error.can_never_fit:
+            # A rate, not a budget: the client waits and goes on by itself.
+            return ApiError(429, "rate_limit_error", str(error), retry_after)
         limits = limit_headers("rejected", error.resets_at)
         return ApiError(429, "billing_error", str(error), {**_FINAL, **retry_after, **limits})
     if isinstance(error, TooManyCalls):

@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -16,6 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
 from accounts import keys
+from accounts.key_limits import set_minute_limits
 from accounts.models import ApiKey, User
 from gateway.admin.key_forms import IssueForm, LifetimeForm, RotateForm
 from gateway.admin.one_time import secrets_file
@@ -176,16 +178,10 @@ def issue_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     selection, form = _read_selection(request.POST.get("selection", "")), IssueForm(request.POST)
     if form.is_valid():
-        data = form.cleaned_data
+        people = list(page.get_queryset(request).in_bulk(list(selection)).values())
         try:
-            issued = keys.issue_all(
-                list(page.get_queryset(request).in_bulk(list(selection)).values()),
-                data["name"],
-                expires_at=data["ends_at"],
-                allowed_models=data["allowed_models"],
-                allowed_networks=data["allowed_networks"],
-                max_concurrency=data["max_concurrency"],
-            )
+            with transaction.atomic():
+                issued = _issue(people, form, with_limits=may_limit(request))
         except ValidationError as error:
             form.add_error(None, error)
         else:
@@ -197,6 +193,27 @@ def issue_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
             )
             return secrets_file(_file_name("keys"), issued)
     return issue_page(page, request, selection, form) or HttpResponseRedirect(_list_of(page))
+
+
+def may_limit(request: HttpRequest) -> bool:
+    """Return whether the reader may make and change quotas."""
+    return request.user.has_perms(("accounts.add_quota", "accounts.change_quota"))
+
+
+def _issue(people: list[User], form: IssueForm, *, with_limits: bool) -> list[tuple[ApiKey, str]]:
+    data, limits = form.cleaned_data, {unit: limit for unit, limit in form.limits().items() if limit is not None}
+    if limits and not with_limits:
+        raise ValidationError(gettext("You may not set limits; leave these fields empty."))
+    issued = keys.issue_all(
+        people,
+        data["name"],
+        expires_at=data["ends_at"],
+        allowed_models=data["allowed_models"],
+        allowed_networks=data["allowed_networks"],
+        max_concurrency=data["max_concurrency"],
+    )
+    set_minute_limits([key for key, _secret in issued], limits)
+    return issued
 
 
 def _file_name(what: str) -> str:

@@ -10,7 +10,8 @@ from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import ApiKey
+from accounts.key_limits import minute_limits
+from accounts.models import ApiKey, Quota
 from accounts.networks import clean_networks
 from gateway.admin.line_fields import LinesField
 from gateway.admin_base import JSONField
@@ -105,7 +106,30 @@ def _networks_field() -> LinesField:
     return LinesField(label=capfirst(column.verbose_name), help_text=column.help_text)
 
 
-class IssueForm(LifetimeForm):
+# Field -> unit of the quota by the minute behind it.
+LIMITS = {"requests_per_minute": Quota.Unit.REQUESTS, "tokens_per_minute": Quota.Unit.TOKENS}
+
+
+class MinuteLimitsForm(forms.Form):
+    """How much a key may use in a minute."""
+
+    requests_per_minute = forms.IntegerField(
+        label=capfirst(_("requests per minute")), required=False, min_value=1, max_value=1_000_000
+    )
+    tokens_per_minute = forms.IntegerField(
+        label=capfirst(_("tokens per minute")),
+        required=False,
+        min_value=1,
+        max_value=1_000_000_000,
+        help_text=_("A client that is refused for either waits and goes on by itself. Empty: no limit."),
+    )
+
+    def limits(self) -> dict[str, int | None]:
+        """Return unit -> limit."""
+        return {unit: self.cleaned_data[name] for name, unit in LIMITS.items()}
+
+
+class IssueForm(MinuteLimitsForm, LifetimeForm):
     """What the new keys of many people have in common."""
 
     name = forms.CharField(
@@ -123,7 +147,7 @@ class IssueForm(LifetimeForm):
     max_concurrency = forms.IntegerField(
         label=capfirst(_("calls at the same time")), required=False, min_value=1, max_value=32_767
     )
-    field_order = ("name", "lifetime", "expires_on")
+    field_order = ("name", "lifetime", "expires_on", "allowed_models", "allowed_networks", "max_concurrency")
 
     def clean_allowed_models(self) -> list[str]:
         """Return the list of patterns. Raises `ValidationError` for another value."""
@@ -134,8 +158,10 @@ class IssueForm(LifetimeForm):
         return clean_networks(self.cleaned_data["allowed_networks"])
 
 
-class ApiKeyForm(LifetimeForm, _ApiKeyModelForm):
+class ApiKeyForm(MinuteLimitsForm, LifetimeForm, _ApiKeyModelForm):
     """A key, without its secret. Of one that is there the end stays, unless another is chosen."""
+
+    may_limit = True  # else the limits are shown, and stay
 
     allowed_networks = _networks_field()
 
@@ -146,6 +172,10 @@ class ApiKeyForm(LifetimeForm, _ApiKeyModelForm):
             assert isinstance(lifetime, forms.ChoiceField)
             lifetime.choices, lifetime.initial, lifetime.required = [AS_IT_IS, *LIFETIMES], "", False
             lifetime.label = capfirst(_("let it end"))
+        stored = minute_limits(self.instance) if self.instance.pk is not None else {}
+        for name, unit in LIMITS.items():
+            self.fields[name].initial = f"{stored[unit].normalize():f}" if unit in stored else None
+            self.fields[name].disabled = not self.may_limit
 
     def clean_allowed_models(self) -> list[str]:
         """Return the list of patterns. Raises `ValidationError` for another value."""
@@ -154,6 +184,10 @@ class ApiKeyForm(LifetimeForm, _ApiKeyModelForm):
     def clean_allowed_networks(self) -> list[str]:
         """Return the networks in their shortest form. Raises `ValidationError` for lines that are none."""
         return clean_networks(self.cleaned_data["allowed_networks"])
+
+    def changed_limits(self) -> dict[str, int | None]:
+        """Return unit -> limit of those that were changed."""
+        return {unit: self.cleaned_data[name] for name, unit in LIMITS.items() if name in self.changed_data}
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]  # Django's own hook, which the stubs leave out

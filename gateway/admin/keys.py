@@ -14,9 +14,18 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import keys
+from accounts.key_limits import set_minute_limits
 from accounts.models import ApiKey, CallRecord, Quota
-from gateway.admin.key_bulk import extend_page, extend_view, posted, rotate_page, rotate_selected_view, selected_keys
-from gateway.admin.key_forms import ApiKeyForm
+from gateway.admin.key_bulk import (
+    extend_page,
+    extend_view,
+    may_limit,
+    posted,
+    rotate_page,
+    rotate_selected_view,
+    selected_keys,
+)
+from gateway.admin.key_forms import LIMITS, ApiKeyForm
 from gateway.admin.key_pages import rotate_view, secret_page
 from gateway.admin_base import PermanentAdmin, column, see_also
 
@@ -26,7 +35,7 @@ else:
     _ApiKeyModelForm = forms.ModelForm
 
 
-MAY_FIELDS = ("policy", "allowed_models", "allowed_networks", "max_concurrency", "capture")
+MAY_FIELDS = ("policy", "allowed_models", "allowed_networks", "max_concurrency", *LIMITS, "capture")
 
 
 def _key_state(key: ApiKey) -> str:
@@ -109,7 +118,11 @@ class ApiKeyAdmin(PermanentAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return the fields; of a new key there is nothing to see yet."""
-        return self.add_fieldsets if obj is None else self.fieldsets
+        if obj is None:
+            return self.add_fieldsets
+        if not self.has_change_permission(request, obj):
+            return [part for part in self.fieldsets if "lifetime" not in part[1]["fields"]]
+        return self.fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return also the owner of an existing key: its history is that person's."""
@@ -122,6 +135,14 @@ class ApiKeyAdmin(PermanentAdmin):
             keys.assign(obj, secret)
             vars(obj)["issued_secret"] = secret
         super().save_model(request, obj, form, change)
+        if limits := form.changed_limits():
+            set_minute_limits([obj], limits)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Return the form; who may not change quotas leaves those of the key alone."""
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.may_limit = may_limit(request)
+        return form
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         """Show the secret in the answer itself."""

@@ -1,6 +1,7 @@
 """Every error has a status, a type and a body that clients understand."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -14,12 +15,15 @@ from routing.meaning import NoTarget
 from routing.select import ModelNotAllowed, PromptTooLong
 
 QUOTA = QuotaExceeded("key a/b", "tokens", "day", Decimal(10), Decimal(9), "USD", datetime(2026, 1, 1, tzinfo=UTC), 60)
+RATE = QuotaExceeded("key a/b", "tokens", "minute", Decimal(10), Decimal(9), "", datetime(2026, 1, 1, tzinfo=UTC), 33)
 
 OWN = [
     (InvalidRequest("messages: missing"), 400, "invalid_request_error", None),
     (KeyInvalid("unknown"), 401, "authentication_error", "false"),
     (AddressNotAllowed("laptop", "203.0.113.9"), 403, "permission_error", "false"),
     (QUOTA, 429, "billing_error", "false"),
+    (RATE, 429, "rate_limit_error", None),
+    (replace(RATE, certain=Decimal(11)), 429, "billing_error", "false"),
     (TooManyCalls(2), 429, "rate_limit_error", None),
     (ModelNotAllowed("no"), 403, "permission_error", "false"),
     (NoTarget("none"), 503, "api_error", "false"),
@@ -85,6 +89,7 @@ def test_retry_after_is_passed_on() -> None:
     limited = errors.response(UpstreamError(ErrorKind.RATE_LIMITED, "slow down", retry_after_s=6.6), "req_1")
     assert limited.headers["retry-after"] == "7"
     assert errors.response(QUOTA, "req_1").headers["retry-after"] == "60"
+    assert errors.response(RATE, "req_1").headers["retry-after"] == "33"
 
 
 @pytest.mark.parametrize(
