@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, KeyNetwork, User
 
 MARK = "wg_"
 PREFIX_LENGTH = 10
@@ -163,6 +163,16 @@ def rotate_all(instead_of: Mapping[int, str | None], grace: timedelta) -> list[t
             raise ValidationError(_some(faults))
         ApiKey.objects.bulk_update([row for row, _secret in rotated], _ROTATED, batch_size=100)
     return rotated
+
+
+def clear_flag(key: ApiKey) -> str:
+    """Take the flag off `key` and begin its count of networks anew; return what was counted, for the log."""
+    with transaction.atomic():
+        seen = KeyNetwork.objects.filter(key=key)
+        networks = ", ".join(seen.order_by("-last_seen_at").values_list("network", flat=True)[:50])
+        seen.delete()
+        ApiKey.objects.filter(pk=key.pk).update(flagged_at=None, flag_reason="")
+    return networks
 
 
 def revoke(key: ApiKey) -> None:

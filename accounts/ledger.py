@@ -18,7 +18,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import ledger_sql as sql
-from accounts import networks, session_sql
+from accounts import networks, session_sql, sightings
 from accounts.errors import AddressNotAllowed, KeyInvalid, Refusal
 from accounts.ledger_items import INNER_KINDS, Admission, Admitted, Settlement
 from accounts.ledger_rows import DayTotals, KeyRow
@@ -64,6 +64,11 @@ def admit_batch(
         _admitted(item, caller, snapshot, session, memories, outputs) if isinstance(caller, KeyRow) else caller
         for item, caller, session in zip(items, found, sessions, strict=True)
     ]
+    # Every use counts, also the lists and token counts that are not booked.
+    sightings.note(
+        ((caller.id, item.client_address) for item, caller in zip(items, callers, strict=True) if caller is not None),
+        now,
+    )
     booked = [caller for item, caller in zip(items, callers, strict=True) if caller is not None and item.books]
     if not booked:
         return results

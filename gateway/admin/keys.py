@@ -1,5 +1,6 @@
 """Keys."""
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,14 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import keys
 from accounts.key_limits import set_minute_limits
-from accounts.models import ApiKey, CallRecord, Quota
+from accounts.models import ApiKey, CallRecord, KeyNetwork, Quota
 from gateway.admin.key_bulk import (
     extend_page,
     extend_view,
@@ -27,7 +29,7 @@ from gateway.admin.key_bulk import (
 )
 from gateway.admin.key_forms import LIMITS, ApiKeyForm
 from gateway.admin.key_pages import rotate_view, secret_page
-from gateway.admin_base import PermanentAdmin, column, see_also
+from gateway.admin_base import LedgerAdmin, PermanentAdmin, column, exact_time, see_also
 
 if TYPE_CHECKING:
     _ApiKeyModelForm = forms.ModelForm[ApiKey]
@@ -46,6 +48,8 @@ def _key_state(key: ApiKey) -> str:
     return "active"
 
 
+# As accounts/sightings.py writes it.
+_FLAG_REASON = re.compile(r"used from (?P<count>\d+) networks within (?P<hours>\d+) hours")
 _KEY_STATES = {"active": _("active"), "expired": _("expired"), "revoked": _("revoked")}
 
 
@@ -73,6 +77,35 @@ class KeyStateFilter(admin.SimpleListFilter):
         return queryset
 
 
+class FlagFilter(admin.SimpleListFilter):
+    """Keys that look leaked."""
+
+    title = _("flag")
+    parameter_name = "flag"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the two choices."""
+        return [("yes", _("flagged")), ("no", _("not flagged"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+        """Return the keys with the flag, or without."""
+        chosen = self.value()
+        return queryset if chosen is None else queryset.filter(flagged_at__isnull=chosen != "yes")
+
+
+@admin.register(KeyNetwork)
+class KeyNetworkAdmin(LedgerAdmin):
+    """From which networks keys were used."""
+
+    list_display = ("key", "network", column(KeyNetwork, "first_seen_at"), column(KeyNetwork, "last_seen_at"))
+    fields = list_display
+    sortable_by = ()
+    list_filter = ("last_seen_at", "key__user__team")
+    list_select_related = ("key__user",)
+    search_fields = ("network", "key__name", "key__user__username")
+    ordering = ("-pk",)
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(PermanentAdmin):
     """Keys. The secret is on the page that answers the creation, and nowhere else ever after."""
@@ -83,19 +116,21 @@ class ApiKeyAdmin(PermanentAdmin):
         "user",
         "prefix",
         "state",
+        "flag",
         "policy",
         column(ApiKey, "expires_at"),
         column(ApiKey, "created_at"),
     )
-    list_filter = (KeyStateFilter, "expires_at", "policy", "user__team")
+    list_filter = (KeyStateFilter, FlagFilter, "expires_at", "policy", "user__team")
     list_select_related = ("user", "policy")
     search_fields = ("name", "prefix", "user__username", "user__email", "note")
     ordering = ("user__username", "name")
     autocomplete_fields = ("user", "policy")
-    actions = ["activate", "revoke", "extend", "rotate"]
+    actions = ["activate", "revoke", "extend", "rotate", "clear_flag"]
     readonly_fields = (
         "prefix",
         "state",
+        "flag",
         "expires_at",
         "previous_prefix",
         "previous_expires_at",
@@ -105,7 +140,7 @@ class ApiKeyAdmin(PermanentAdmin):
     )
     fieldsets = (
         (None, {"fields": ("user", "name", "note")}),
-        (_("State"), {"fields": ("prefix", "state", "expires_at", "revoked_at", "created_at", "links")}),
+        (_("State"), {"fields": ("prefix", "state", "flag", "expires_at", "revoked_at", "created_at", "links")}),
         (_("End"), {"fields": ("lifetime", "expires_on")}),
         (_("Rotation"), {"fields": ("previous_prefix", "previous_expires_at"), "classes": ("collapse",)}),
         (_("What the key may do"), {"fields": MAY_FIELDS}),
@@ -172,7 +207,21 @@ class ApiKeyAdmin(PermanentAdmin):
             key,
             (Quota, gettext("quotas"), "key__id__exact"),
             (CallRecord, gettext("calls"), "key__id__exact"),
+            (KeyNetwork, gettext("networks"), "key__id__exact"),
         )
+
+    @admin.display(description=_("flag"), ordering="flagged_at")
+    def flag(self, key: ApiKey) -> SafeString | str:
+        """Return why the key looks leaked, and since when."""
+        if key.flagged_at is None:
+            return "-"
+        found = _FLAG_REASON.fullmatch(key.flag_reason)
+        text = (
+            gettext("used from %(count)s networks within %(hours)s hours") % found.groupdict()
+            if found
+            else key.flag_reason
+        )
+        return format_html("<strong>⚑</strong> {} ({})", text, exact_time(key.flagged_at))
 
     @admin.action(permissions=["change"], description=_("Revoke the selected %(verbose_name_plural)s"))
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
@@ -197,6 +246,17 @@ class ApiKeyAdmin(PermanentAdmin):
     def rotate(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
         """Ask for the grace period of the former secrets."""
         return rotate_page(self, request, selected_keys(queryset))
+
+    @admin.action(permissions=["change"], description=_("Clear the flag of the selected %(verbose_name_plural)s"))
+    def clear_flag(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        """Take the flags off; the networks are counted anew from then on."""
+        rows = list(queryset.filter(flagged_at__isnull=False))
+        for key in rows:
+            self.log_rows(request, [key], f"Cleared the flag: {key.flag_reason} ({keys.clear_flag(key)}).")
+        count = len(rows)
+        self.message_user(
+            request, ngettext("%(count)d flag cleared.", "%(count)d flags cleared.", count) % {"count": count}
+        )
 
     @admin.action(permissions=["change"], description=_("Activate the selected %(verbose_name_plural)s"))
     def activate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

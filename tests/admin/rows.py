@@ -15,6 +15,7 @@ from accounts.models import (
     Attempt,
     CallRecord,
     ExchangeRate,
+    KeyNetwork,
     Quota,
     QuotaRaise,
     QuotaWindow,
@@ -132,6 +133,7 @@ def make_rows(count: int, text: str = "text") -> None:
         team = Team.objects.create(name=f"{text}{number}", cost_center=text, policy=policy)
         user = User.objects.create(username=f"{text}{number}", email=text, first_name=text, team=team, policy=policy)
         key = make_key(user, f"key{number}", policy=policy, note=text, allowed_models=[text])
+        KeyNetwork.objects.create(key=key, network=text[:50], first_seen_at=NOW, last_seen_at=NOW)
         quotas = [
             Quota.objects.create(**subject, unit=Quota.Unit.COST, window=Quota.Window.DAY, limit=Decimal("12.5"))
             for subject in ({"team": team}, {"user": user}, {"key": key})

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from accounts.models import Attempt, CallRecord, Quota, QuotaWindow, Team, UsageDaily, User, Worker
+from accounts.models import Attempt, CallRecord, KeyNetwork, Quota, QuotaWindow, Team, UsageDaily, User, Worker
 from gateway.admin.entries import EntryAdmin
 from gateway.admin_base import CappedPaginator, LedgerAdmin, ModelAdmin
 from gateway.models import Capture
@@ -23,7 +23,7 @@ OURS = [
     for label in ("providers", "routing", "accounts", "gateway")
     for model in apps.get_app_config(label).get_models()
 ]
-LEDGER = [CallRecord, Attempt, UsageDaily, QuotaWindow, Worker, Capture]
+LEDGER = [CallRecord, Attempt, UsageDaily, QuotaWindow, Worker, Capture, KeyNetwork]
 
 
 class Registration(AdminTestCase):
@@ -67,6 +67,7 @@ class Lists(AdminTestCase):
         "Team": 8,
         "User": 8,
         "ApiKey": 8,
+        "KeyNetwork": 6,
         "Quota": 7,
         "CallRecord": 10,
         "Attempt": 6,

@@ -13,8 +13,8 @@ from django.test import override_settings
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import keys
-from accounts.models import ApiKey, User
+from accounts import keys, sightings
+from accounts.models import ApiKey, KeyNetwork, User
 from tests.admin.pages import AdminTestCase
 
 ADD = "admin:accounts_apikey_add"
@@ -219,6 +219,21 @@ class Life(KeyTestCase):
             self.key.refresh_from_db()
             self.assertEqual(self.key.expires_at, expected)
         self.assertContains(self.client.post(url, {**data, "expires_on": "2001-01-01"}), "This day is over.")
+
+    def test_a_flag_is_shown_filtered_and_cleared(self) -> None:
+        keys.issue(self.root, "other")
+        now = timezone.now()
+        ApiKey.objects.filter(pk=self.key.pk).update(flagged_at=now, flag_reason=sightings.reason(6))
+        KeyNetwork.objects.create(key=self.key, network="10.0.0.0/24", first_seen_at=now, last_seen_at=now)
+        page = self.client.get(reverse(LIST), {"flag": "yes"})
+        self.assertEqual([key.name for key in page.context["cl"].result_list], ["laptop"])
+        self.assertContains(page, "used from 6 networks within 24 hours")
+        page = self.client.get(reverse(LIST), {"flag": "no"})
+        self.assertEqual([key.name for key in page.context["cl"].result_list], ["other"])
+        self.act("clear_flag")
+        self.assertEqual((self.key.flagged_at, self.key.flag_reason), (None, ""))
+        self.assertIn("10.0.0.0/24", LogEntry.objects.latest("pk").change_message)
+        self.assertFalse(KeyNetwork.objects.exists())
 
     def test_the_state_says_expired_and_revoked(self) -> None:
         ended, _secret = keys.issue(self.root, "ended")

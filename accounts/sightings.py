@@ -1,0 +1,79 @@
+"""From which networks keys are used: written rarely, and a key that is used from many is flagged.
+
+What this process saw within the hour it remembers, so a batch of calls from where calls came before asks the database
+nothing. Another process may write the same once more; the row is the same.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from accounts.ledger_rows import marks, query, time_value, write
+from accounts.networks import site_of
+
+# More networks than this within `WITHIN` are more than one person with a laptop and a phone has.
+MAX_NETWORKS = 5
+WITHIN = timedelta(hours=24)
+EVERY = timedelta(hours=1)
+_MAX_REMEMBERED = 50_000
+
+Sighting = tuple[int, str]  # the key's id, the network
+
+_seen: dict[Sighting, datetime] = {}
+
+
+def forget() -> None:
+    """Forget what this process has seen."""
+    _seen.clear()
+
+
+def note(uses: Iterable[tuple[int, str]], now: datetime) -> None:
+    """Write the networks of `uses` (key's id, client's address), unless they were within the hour. In a transaction."""
+    found: set[Sighting] = set()
+    for key_id, address in uses:
+        network = site_of(address)
+        if not network:
+            continue
+        last = _seen.get((key_id, network))
+        if last is None or now - last >= EVERY:
+            found.add((key_id, network))
+    if not found:
+        return
+    # In a fixed order: two workers that write the same rows must not wait crosswise.
+    rows = sorted(found)
+    write(
+        "INSERT INTO accounts_keynetwork (key_id, network, first_seen_at, last_seen_at) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (key_id, network) DO UPDATE SET last_seen_at = EXCLUDED.last_seen_at",
+        [[key_id, network, time_value(now), time_value(now)] for key_id, network in rows],
+    )
+    _flag(sorted({key_id for key_id, _network in rows}), now)
+    # A batch that fails is written again, and must not think that it was.
+    transaction.on_commit(lambda: _remember(rows, now))
+
+
+def _remember(rows: list[Sighting], now: datetime) -> None:
+    if len(_seen) + len(rows) > _MAX_REMEMBERED:
+        old = [sighting for sighting, seen_at in _seen.items() if now - seen_at >= EVERY]
+        for sighting in old:
+            del _seen[sighting]
+        if len(_seen) + len(rows) > _MAX_REMEMBERED:
+            _seen.clear()
+    _seen.update(dict.fromkeys(rows, now))
+
+
+def _flag(key_ids: list[int], now: datetime) -> None:
+    counted = query(
+        f"SELECT key_id, COUNT(*) FROM accounts_keynetwork WHERE key_id IN ({marks(key_ids)}) AND last_seen_at > %s"
+        " GROUP BY key_id HAVING COUNT(*) > %s ORDER BY key_id",
+        [*key_ids, time_value(now - WITHIN), MAX_NETWORKS],
+    )
+    write(
+        "UPDATE accounts_apikey SET flagged_at = %s, flag_reason = %s WHERE id = %s AND flagged_at IS NULL",
+        [[time_value(now), reason(count), key_id] for key_id, count in counted],
+    )
+
+
+def reason(count: int) -> str:
+    """Return what the row of a flagged key says."""
+    return f"used from {count} networks within {WITHIN // timedelta(hours=1)} hours"
