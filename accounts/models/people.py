@@ -39,7 +39,10 @@ class Team(models.Model):
 
 
 class User(AbstractUser):
-    """A person. Deactivated, never deleted: the books keep the name."""
+    """A person, or a service: a program whose keys are a team's.
+
+    Deactivated, never deleted: the books keep the name.
+    """
 
     team = models.ForeignKey(
         Team, models.PROTECT, related_name="members", null=True, blank=True, verbose_name=_("team")
@@ -58,6 +61,20 @@ class User(AbstractUser):
 
     class Meta(AbstractUser.Meta):
         ordering = ["username"]
+
+    def clean(self) -> None:
+        """Raise `ValidationError` for a service that nobody answers for, or that could administer."""
+        super().clean()
+        if not self.is_service:
+            return
+        if self.team_id is None:
+            raise ValidationError({"team": _("Choose the team that the service belongs to.")})
+        if self.is_staff or self.is_superuser:
+            raise ValidationError(_("A service is no administrator: take its permissions away first."))
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Return whether the password is right; a service has none, whatever the row holds."""
+        return not self.is_service and super().check_password(raw_password)
 
 
 class ApiKey(models.Model):

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -24,8 +27,10 @@ from gateway.admin_base import ModelAdmin, PermanentAdmin, TimeZoneField, column
 
 if TYPE_CHECKING:
     _DjangoUserAdmin = DjangoUserAdmin[User]
+    _AdminUserCreationForm = AdminUserCreationForm[User]
 else:
     _DjangoUserAdmin = DjangoUserAdmin
+    _AdminUserCreationForm = AdminUserCreationForm
 
 admin.site.unregister(Group)
 
@@ -59,21 +64,33 @@ class TeamAdmin(PermanentAdmin):
         )
 
 
+class NewUserForm(_AdminUserCreationForm):
+    """A new person, or a service, which needs no password."""
+
+    def clean(self) -> dict[str, Any] | None:
+        """Leave the passwords of a service out."""
+        if self.cleaned_data.get("is_service"):
+            self.cleaned_data["usable_password"] = "false"
+        return super().clean()
+
+
 @admin.register(User)
 class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
     """People."""
 
+    add_form = NewUserForm
     list_display = (
         "username",
         "email",
         "team",
+        column(User, "is_service"),
         "policy",
         "is_active",
         "is_staff",
         column(User, "last_login"),
         column(User, "must_change_password"),
     )
-    list_filter = ("is_active", "is_staff", "is_superuser", "must_change_password", "team", "groups")
+    list_filter = ("is_active", "is_service", "is_staff", "is_superuser", "must_change_password", "team", "groups")
     list_select_related = ("team", "policy")
     search_fields = ("username", "first_name", "last_name", "email")
     ordering = ("username",)
@@ -81,7 +98,10 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
     readonly_fields = ("links", "last_login", "date_joined")
     fieldsets = (
         (None, {"fields": ("username", "password", "must_change_password")}),
-        (_("Person"), {"fields": ("first_name", "last_name", "email", "team", "policy", "language", "time_zone")}),
+        (
+            _("Person"),
+            {"fields": ("first_name", "last_name", "email", "team", "is_service", "policy", "language", "time_zone")},
+        ),
         (_("Usage"), {"fields": ("links",)}),
         (_("Permissions"), {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         (_("Times"), {"fields": ("last_login", "date_joined"), "classes": ("collapse",)}),
@@ -95,6 +115,7 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
                     "username",
                     "email",
                     "team",
+                    "is_service",
                     "usable_password",
                     "password1",
                     "password2",
@@ -135,8 +156,18 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
             return False
         return super().has_change_permission(request, obj)
 
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Save the person; one who becomes a service loses the password, and with it the sessions."""
+        if obj.is_service:
+            obj.must_change_password = False
+            if obj.has_usable_password():
+                obj.set_unusable_password()
+        super().save_model(request, obj, form, change)
+
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
-        """Set somebody's password; unless it is one's own, it is a temporary one."""
+        """Set somebody's password; unless it is one's own, it is a temporary one. A service gets none."""
+        if User.objects.filter(pk=unquote(id), is_service=True).exists():
+            raise PermissionDenied
         before = User.objects.filter(pk=id).values_list("password", flat=True).first()
         response = super().user_change_password(request, id, form_url)
         if request.method == "POST" and str(request.user.pk) != id:

@@ -113,7 +113,7 @@ class ApiKeyAdmin(PermanentAdmin):
     form = ApiKeyForm
     list_display = (
         "name",
-        "user",
+        "owner",
         "prefix",
         "state",
         "flag",
@@ -121,8 +121,8 @@ class ApiKeyAdmin(PermanentAdmin):
         column(ApiKey, "expires_at"),
         column(ApiKey, "created_at"),
     )
-    list_filter = (KeyStateFilter, FlagFilter, "expires_at", "policy", "user__team")
-    list_select_related = ("user", "policy")
+    list_filter = (KeyStateFilter, FlagFilter, "expires_at", "policy", "user__team", "user__is_service")
+    list_select_related = ("user__team", "policy")
     search_fields = ("name", "prefix", "user__username", "user__email", "note")
     ordering = ("user__username", "name")
     autocomplete_fields = ("user", "policy")
@@ -194,6 +194,13 @@ class ApiKeyAdmin(PermanentAdmin):
             )
         ]
         return [*own, *super().get_urls()]
+
+    @admin.display(description=_("owner"), ordering="user__username")
+    def owner(self, key: ApiKey) -> str:
+        """Return the person, or the service and the team that answers for it."""
+        if key.user.is_service:
+            return gettext("%(service)s, a service of %(team)s") % {"service": key.user, "team": key.user.team}
+        return str(key.user)
 
     @admin.display(description=_("state"))
     def state(self, key: ApiKey) -> str:

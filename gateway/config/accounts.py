@@ -91,6 +91,12 @@ def write_users(run: Run, items: list[Item]) -> None:
             row.set_unusable_password()
         extra: list[str] = []
         password: str | None = item.values.get("password")
+        if password is not None and values.get("is_service", row.is_service):
+            run.refuse(item, ("password_env", _("is not for a service, which has no password")))
+            continue
+        if values.get("is_service") and row.has_usable_password():
+            row.set_unusable_password()
+            values["password"], row.password = row.password, ""
         # Only the first password comes from the file: one that the person chose later stays.
         if password is not None and not row.has_usable_password():
             try:

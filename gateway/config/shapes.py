@@ -232,6 +232,7 @@ USER: Shape = {
     "last_name": Field(text, "last_name"),
     "team": Field(name),
     "policy": Field(name),
+    "service": Field(boolean, "is_service"),
     "roles": Field(unique_list_of(choice(*ROLES)), nullable=False),
     "language": Field(text, "language"),
     "time_zone": Field(text, "time_zone"),
