@@ -161,9 +161,15 @@ def ensure(policies: Iterable[PolicySnapshot]) -> None:
 
 def ensure_all() -> None:
     """Bring the scorers to what the configuration says: train what is missing, delete what nobody needs."""
+    if not Policy.objects.filter(mode=Policy.Mode.SMART).exists():
+        # Most installations, and each row of a configuration that is written one by one.
+        TrainedScorer.objects.all().delete()
+        return
     ensure(snapshot.load().policies.values())
     # Read anew: meanwhile another process may have trained for a newer configuration.
-    TrainedScorer.objects.exclude(fingerprint__in=_wanted(snapshot.load().policies.values())).delete()
+    unneeded = TrainedScorer.objects.exclude(fingerprint__in=_wanted(snapshot.load().policies.values()))
+    if unneeded.exists():
+        unneeded.delete()
 
 
 def ensure_after_commit(**_kwargs: Any) -> None:
