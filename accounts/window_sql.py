@@ -236,12 +236,22 @@ def cost_windows_at(calls: Sequence[RunningRow]) -> dict[uuid.UUID, list[tuple[Q
         f" ON q.id = w.quota_id WHERE (q.key_id IN ({marks(keys)}) OR q.user_id IN ({marks(users)})"
         f" OR q.team_id IN ({marks(teams)})) AND q.unit = %s AND (w.ends_at IS NULL OR w.ends_at > %s)"
         f" AND w.starts_at <= %s ORDER BY w.id{lock() and ' FOR UPDATE OF w'}",
-        [*keys, *users, *teams, Quota.Unit.COST.value, time_value(begin), time_value(end)],
+        # What is raised says nothing of what counts; the columns ask for it.
+        [
+            time_value(end),
+            time_value(end),
+            *keys,
+            *users,
+            *teams,
+            Quota.Unit.COST.value,
+            time_value(begin),
+            time_value(end),
+        ],
     )
     by_quota: dict[int, tuple[QuotaRow, list[WindowRow]]] = {}
     for row in rows:
-        quota = _quota(row[6:])
-        by_quota.setdefault(quota.id, (quota, []))[1].append(_window(row))
+        quota = _quota(row[7:])
+        by_quota.setdefault(quota.id, (quota, []))[1].append(_window(row[:7]))
     found: dict[uuid.UUID, list[tuple[QuotaRow, WindowRow]]] = {}
     for quota, windows in by_quota.values():
         windows.sort(key=lambda window: window.starts_at)

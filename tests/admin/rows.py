@@ -3,7 +3,7 @@
 import json
 import uuid
 import zlib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -110,7 +110,8 @@ def make_rows(count: int, text: str = "text") -> None:
             from_currency="USD",
             to_currency="CNY",
             rate=Decimal("7.1"),
-            valid_from=NOW.date() + timedelta(days=number),
+            # In force for nobody yet: only such a rate may be deleted.
+            valid_from=date(2999, 1, 1) + timedelta(days=number),
             note=text[:200],
         )
         route = Route.objects.create(name=f"route{number}")

@@ -137,7 +137,7 @@ class Asking(IntentCase):
         assert await CallRecord.objects.acount() == 1
 
     async def test_a_shadow_asks_nobody(self) -> None:
-        other = await Policy.objects.acreate(name="tried-out", mode="smart")
+        other = await Policy.objects.acreate(name="tried-out", mode="smart", min_confidence=1)
         async for entry in ClassifierEntry.objects.all():
             await ClassifierEntry.objects.acreate(policy=other, model_id=entry.model_id)
         await Policy.objects.filter(pk=self.policy.pk).aupdate(shadow=other)

@@ -231,6 +231,7 @@ class Shadows(IntentCase):
 class Counting(IntentCase):
     async def test_a_prompt_is_counted_for_the_scene_that_it_would_have(self) -> None:
         native = await Model.objects.aget(model_id="n")
+        await Model.objects.filter(pk=native.pk).aupdate(context_window=200_000)
         await RouteEntry.objects.filter(route=self.scenes["code"].route).adelete()
         await RouteEntry.objects.acreate(route=self.scenes["code"].route, model=native)
         path = "/v1/messages/count_tokens"
