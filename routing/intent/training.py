@@ -31,7 +31,6 @@ _DESCRIPTION_EXAMPLES = 10
 _SPREAD = 0.2  # how far evidence for an intent counts for those that look like it
 _SHARPNESS = 2.0
 _DOUBT = 0.3  # of an intent of which no scene speaks
-_PHRASE_WEIGHT = 0.3
 _RATE = 0.25
 _DECAY = 0.02
 _STEPS = 6_000
