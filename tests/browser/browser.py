@@ -7,8 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any, Self
 
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
@@ -144,11 +146,31 @@ class Browser:
             details.find_element(By.TAG_NAME, "summary").click()
 
     def _choose(self, element: WebElement, text: str) -> None:
-        """Type `text` into the auto-completing field `element` and take the first row it offers."""
-        element.find_element(By.XPATH, "following-sibling::span").click()
-        self.find(".select2-search__field").send_keys(text)
+        """Type `text` into the auto-completing field `element` and take the first row it offers.
+
+        Twice if need be: the list may be fetched by a request that a busy machine starts too late for the typing.
+        """
         found = (By.XPATH, f"//li[contains(@class, 'select2-results__option')][contains(., '{text}')]")
-        self._wait().until(lambda driver: driver.find_element(*found)).click()
+        for is_last in (False, True):
+            element.find_element(By.XPATH, "following-sibling::span").click()
+            self.find(".select2-search__field").send_keys(text)
+            try:
+                self._wait().until(lambda driver: self._takes_click(driver.find_element(*found)))
+            except TimeoutException as error:
+                offered = [option.text for option in self.find_all(".select2-results__option")]
+                if is_last:
+                    raise AssertionError(f"{text} is not offered, but {offered}") from error
+                self.find(".select2-search__field").send_keys(Keys.ESCAPE)
+            else:
+                return
+
+    def _takes_click(self, element: WebElement) -> bool:
+        """Click `element`, and return whether it was still there: a list that is being filled is drawn anew."""
+        try:
+            element.click()
+        except StaleElementReferenceException:
+            return False
+        return True
 
     def submit(self, selector: str = "[name=_save]") -> None:
         """Press the button that `selector` names and wait for the page that answers."""
