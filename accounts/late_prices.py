@@ -21,7 +21,7 @@ from accounts.ledger_sql import lower_days, raise_days
 from accounts.models import CallRecord
 from accounts.money import from_units, to_units
 from accounts.window_sql import cost_windows_at, save_windows
-from providers.pricing import cost_of
+from providers.pricing import cost_of, uncached_cost_of
 from providers.target import PriceList
 
 BATCH = 500
@@ -87,6 +87,7 @@ def price_calls(
 class _Priced:
     call: CallRecord
     cost: Decimal
+    uncached_cost: Decimal
     price: PriceList
 
 
@@ -101,20 +102,22 @@ def _priced(batch: Sequence[CallRecord], price_at: PriceAt, summary: Summary) ->
         cost = from_units(to_units(cost))
         summary.priced += 1
         summary.costs[currency] = summary.costs.get(currency, Decimal(0)) + cost
-        yield _Priced(call, cost, price)
+        uncached = uncached_cost_of(call.usage, cost, currency, price)
+        yield _Priced(call, cost, from_units(to_units(cost if uncached is None else uncached)), price)
 
 
 def _book(priced: Sequence[_Priced], by: str) -> None:
     """Write the costs into the calls, their quota windows and their days, in the order in which the ledger locks."""
     now = timezone.now()
     write(
-        "UPDATE accounts_callrecord SET cost = %s, currency = %s, cost_source = %s, decision = %s"
+        "UPDATE accounts_callrecord SET cost = %s, currency = %s, cost_source = %s, uncached_cost = %s, decision = %s"
         " WHERE id = %s AND cost IS NULL",
         [
             [
                 to_units(each.cost),
                 each.price.currency,
                 each.price.source,
+                to_units(each.uncached_cost),
                 json.dumps({**each.call.decision, "priced": _trail(each.price, by, now)}, ensure_ascii=False),
                 uuid_value(each.call.pk),
             ]
@@ -161,8 +164,10 @@ def _move_days(priced: Sequence[_Priced]) -> None:
             call.scene_name,
             call.kind,
         )
-        _add(taken.setdefault((*dimension, ""), DayTotals()), call, None)
-        _add(put.setdefault((*dimension, each.price.currency), DayTotals()), call, each.cost)
+        compared_currency = call.reference_currency if call.reference_cost is not None else ""
+        _add(taken.setdefault((*dimension, "", ""), DayTotals()), call, None, None)
+        row = (*dimension, each.price.currency, compared_currency)
+        _add(put.setdefault(row, DayTotals()), call, each.cost, each.uncached_cost)
     # In one order over both, that of the ledger: it may be raising the same rows.
     for row in sorted([*taken, *put], key=lambda row: tuple(map(str, row))):
         if row in taken:
@@ -171,14 +176,22 @@ def _move_days(priced: Sequence[_Priced]) -> None:
             raise_days({row: put[row]})
 
 
-def _add(totals: DayTotals, call: CallRecord, cost: Decimal | None) -> None:
+def _add(totals: DayTotals, call: CallRecord, cost: Decimal | None, uncached_cost: Decimal | None) -> None:
+    is_failed = call.status in (CallRecord.Status.FAILED, CallRecord.Status.LOST)
     totals.calls += 1
-    totals.failed_calls += call.status in (CallRecord.Status.FAILED, CallRecord.Status.LOST)
+    totals.failed_calls += is_failed
+    totals.fallback_calls += call.fallbacks > 0
     totals.unpriced_calls += cost is None
     totals.estimated_calls += call.usage_is_estimated
     totals.input_tokens += call.input_tokens
     totals.output_tokens += call.output_tokens
     totals.cache_read_tokens += call.cache_read_tokens
     totals.cache_write_tokens += call.cache_write_tokens
-    totals.cost += cost or 0
-    totals.reference_cost += call.reference_cost or 0
+    if cost is not None:
+        totals.cost += cost
+        totals.failed_cost += cost if is_failed else 0
+        totals.fallback_cost += cost if call.fallbacks else 0
+        totals.uncached_cost += uncached_cost or 0
+        if call.reference_cost is not None:
+            totals.reference_cost += call.reference_cost
+            totals.compared_cost += cost

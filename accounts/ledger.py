@@ -261,6 +261,7 @@ def settle_batch(items: Sequence[Settlement], snapshot: Snapshot, outputs: Outpu
             item.scene_name,
             call.kind,
             item.currency,
+            item.compared_currency,
         )
         days.setdefault(dimension, DayTotals()).add(item)
         if outputs is not None and item.status == CallRecord.Status.OK and not item.usage.is_estimated:

@@ -87,6 +87,7 @@ class Settlement:
     cost_source: str = ""
     reference_cost: Decimal | None = None
     reference_currency: str = ""
+    uncached_cost: Decimal | None = None
     policy_name: str = ""
     route_name: str = ""
     scene_name: str = ""
@@ -102,4 +103,10 @@ class Settlement:
     ttft_ms: int | None = None
     duration_ms: int | None = None
     attempts: tuple[AttemptResult, ...] = ()
+    fallbacks: int = 0  # attempts that failed before the one that answered
     remembered: Remembered | None = None
+
+    @property
+    def compared_currency(self) -> str:
+        """The currency of the reference cost, "" unless the call's own cost is known too: else nothing was saved."""
+        return self.reference_currency if self.cost is not None and self.reference_cost is not None else ""

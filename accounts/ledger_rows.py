@@ -116,6 +116,7 @@ class DayTotals:
 
     calls: int = 0
     failed_calls: int = 0
+    fallback_calls: int = 0
     unpriced_calls: int = 0
     estimated_calls: int = 0
     input_tokens: int = 0
@@ -123,13 +124,19 @@ class DayTotals:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     cost: Decimal = Decimal(0)
+    failed_cost: Decimal = Decimal(0)
+    fallback_cost: Decimal = Decimal(0)
     reference_cost: Decimal = Decimal(0)
+    compared_cost: Decimal = Decimal(0)
+    uncached_cost: Decimal = Decimal(0)
 
     def add(self, item: Settlement) -> None:
         """Count one settled call. One that used tokens of unknown price is unpriced."""
-        usage = item.usage
+        usage, cost = item.usage, item.cost or 0
+        is_failed, is_fallback = item.status in ("failed", "lost"), item.fallbacks > 0
         self.calls += 1
-        self.failed_calls += item.status in ("failed", "lost")
+        self.failed_calls += is_failed
+        self.fallback_calls += is_fallback
         used = usage.input_tokens or usage.output_tokens or usage.cache_read_tokens or usage.cache_write_tokens
         self.unpriced_calls += bool(used) and item.cost is None
         self.estimated_calls += usage.is_estimated
@@ -137,8 +144,13 @@ class DayTotals:
         self.output_tokens += usage.output_tokens
         self.cache_read_tokens += usage.cache_read_tokens
         self.cache_write_tokens += usage.cache_write_tokens
-        self.cost += item.cost or 0
-        self.reference_cost += item.reference_cost or 0
+        self.cost += cost
+        self.failed_cost += cost if is_failed else 0
+        self.fallback_cost += cost if is_fallback else 0
+        if item.compared_currency:
+            self.reference_cost += item.reference_cost or 0
+            self.compared_cost += cost
+        self.uncached_cost += cost if item.uncached_cost is None else item.uncached_cost
 
 
 def uuid_value(value: uuid.UUID | None) -> Any:

@@ -111,9 +111,9 @@ _INSERT_CALL = (
     f"INSERT INTO accounts_callrecord ({_CALL_COLUMNS}, dropped_fields, route_name, scene_name, provider_name,"
     " model_name, decision, status, error_kind, error_message, stop_reason, upstream_request_id, input_tokens,"
     " output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, thinking_tokens,"
-    " usage_is_estimated, currency, cost_source, reference_currency)"
+    " usage_is_estimated, currency, cost_source, reference_currency, fallbacks)"
     " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
-    " '[]', '', '', '', '', '{}', 'running', '', '', '', '', 0, 0, 0, 0, 0, 0, %s, '', '', '')"
+    " '[]', '', '', '', '', '{}', 'running', '', '', '', '', 0, 0, 0, 0, 0, 0, %s, '', '', '', 0)"
 )
 
 
@@ -192,7 +192,7 @@ _CLOSE_CALL = (
     " error_kind = %s, error_message = %s, stop_reason = %s, upstream_request_id = %s, input_tokens = %s,"
     " output_tokens = %s, cache_read_tokens = %s, cache_write_tokens = %s, cache_write_1h_tokens = %s,"
     " thinking_tokens = %s, usage_is_estimated = %s, cost = %s, currency = %s, cost_source = %s, reference_cost = %s,"
-    " reference_currency = %s, ttft_ms = %s, duration_ms = %s WHERE id = %s"
+    " reference_currency = %s, uncached_cost = %s, fallbacks = %s, ttft_ms = %s, duration_ms = %s WHERE id = %s"
 )
 
 
@@ -229,6 +229,8 @@ def close_calls(items: Sequence[tuple[Settlement, date]]) -> None:
                 item.cost_source,
                 None if item.reference_cost is None else to_units(item.reference_cost),
                 item.reference_currency,
+                None if item.uncached_cost is None else to_units(item.uncached_cost),
+                item.fallbacks,
                 item.ttft_ms,
                 item.duration_ms,
                 uuid_value(item.call_id),
@@ -263,14 +265,17 @@ def insert_attempts(items: Sequence[Settlement]) -> None:
 
 
 _TOTALS = (
-    "calls, failed_calls, unpriced_calls, estimated_calls, input_tokens, output_tokens, cache_read_tokens,"
-    " cache_write_tokens, cost, reference_cost"
+    "calls, failed_calls, fallback_calls, unpriced_calls, estimated_calls, input_tokens, output_tokens,"
+    " cache_read_tokens, cache_write_tokens, cost, failed_cost, fallback_cost, reference_cost, compared_cost,"
+    " uncached_cost"
+)
+_DIMENSIONS = (
+    "date, key_id, user_id, team_id, provider_name, model_name, scene_name, kind, currency, reference_currency"
 )
 _RAISE_DAY = (
-    "INSERT INTO accounts_usagedaily (date, key_id, user_id, team_id, provider_name, model_name, scene_name, kind,"
-    f" currency, {_TOTALS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-    " ON CONFLICT (date, key_id, user_id, (COALESCE(team_id, 0)), provider_name, model_name, scene_name, kind,"
-    " currency) DO UPDATE SET "
+    f"INSERT INTO accounts_usagedaily ({_DIMENSIONS}, {_TOTALS})"
+    f" VALUES ({marks(_DIMENSIONS.split(', '))}, {marks(_TOTALS.split(', '))})"
+    f" ON CONFLICT ({_DIMENSIONS.replace('team_id', '(COALESCE(team_id, 0))')}) DO UPDATE SET "
     + ", ".join(f"{name} = accounts_usagedaily.{name} + EXCLUDED.{name}" for name in _TOTALS.split(", "))
 )
 
@@ -280,6 +285,7 @@ _LOWER_DAY = (
     + ", ".join(f"{name} = {name} - %s" for name in _TOTALS.split(", "))
     + " WHERE date = %s AND key_id = %s AND user_id = %s AND COALESCE(team_id, 0) = %s AND provider_name = %s"
     " AND model_name = %s AND scene_name = %s AND kind = %s AND currency = %s"
+    " AND reference_currency = %s"
 )
 
 
@@ -305,6 +311,7 @@ def _values(totals: DayTotals) -> list[Any]:
     return [
         totals.calls,
         totals.failed_calls,
+        totals.fallback_calls,
         totals.unpriced_calls,
         totals.estimated_calls,
         totals.input_tokens,
@@ -312,7 +319,11 @@ def _values(totals: DayTotals) -> list[Any]:
         totals.cache_read_tokens,
         totals.cache_write_tokens,
         to_units(totals.cost),
+        to_units(totals.failed_cost),
+        to_units(totals.fallback_cost),
         to_units(totals.reference_cost),
+        to_units(totals.compared_cost),
+        to_units(totals.uncached_cost),
     ]
 
 

@@ -15,7 +15,7 @@ from gateway import capture, errors
 from gateway.incoming import Received
 from providers.clients.base import Recording, UpstreamCall
 from providers.errors import UpstreamError
-from providers.pricing import cost_of
+from providers.pricing import cost_of, uncached_cost_of
 from providers.translation.usage import Usage
 from routing.fallback import AttemptResult, Opened
 from routing.intent.facts import Facts, SessionMemory
@@ -92,7 +92,8 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
     usage = opened.answer.usage if opened else Usage()
     target = opened.target if opened else None
     started = timezone.now() - timedelta(milliseconds=call.elapsed_ms())
-    cost, currency, source = cost_of(usage, target.price_at(started)) if target else (None, "", "")
+    price = target.price_at(started) if target else None
+    cost, currency, source = cost_of(usage, price) if target else (None, "", "")
     reference_cost, reference_currency = None, ""
     if target and policy and policy.reference and not call.parent_id:
         reference_cost, reference_currency, _source = cost_of(_without_cost(usage), policy.reference.price_at(started))
@@ -122,6 +123,7 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
         cost_source=source if cost is not None else "",
         reference_cost=reference_cost,
         reference_currency=reference_currency if reference_cost is not None else "",
+        uncached_cost=uncached_cost_of(usage, cost, currency, price),
         policy_name=decision.policy_name if decision else (policy.name if policy else ""),
         route_name=decision.route_name if decision else "",
         scene_name=call.meaning.scene_name if call.meaning else "",
@@ -137,6 +139,7 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
         ttft_ms=call.ttft_ms,
         duration_ms=call.elapsed_ms(),
         attempts=tuple(call.attempts),
+        fallbacks=sum(attempt.outcome != "ok" for attempt in call.attempts) if opened else 0,
         remembered=_remembered(call, status),
     )
     logger.info(

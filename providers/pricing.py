@@ -9,6 +9,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
@@ -62,6 +63,19 @@ def cost_of(usage: Usage, price: PriceList | None) -> tuple[Decimal | None, str,
         + _or(rates.cache_write_1h, rates.cache_write) * usage.cache_write_1h_tokens
     ) / _MILLION
     return cost, price.currency, price.source
+
+
+def uncached_cost_of(usage: Usage, cost: Decimal | None, currency: str, price: PriceList | None) -> Decimal | None:
+    """Return what a call of `cost` had cost if no token of its prompt had been written to or read from a cache.
+
+    None when the cost is unknown; the cost itself where what the cache changed cannot be told.
+    """
+    if cost is None or price is None or price.currency != currency or usage.prompt_tokens == usage.input_tokens:
+        return cost
+    as_listed, _currency, _source = cost_of(replace(usage, cost=None), price)
+    uncached = Usage(input_tokens=usage.prompt_tokens, output_tokens=usage.output_tokens)
+    without, _currency, _source = cost_of(uncached, price)
+    return cost + (without or 0) - (as_listed or 0)
 
 
 def price_list_for(kind: str, base_url: str, model_id: str, row: "Price | None" = None) -> PriceList | None:

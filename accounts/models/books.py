@@ -98,6 +98,14 @@ class CallRecord(models.Model):
     cost_source = models.CharField(_("cost source"), max_length=10, choices=CostSource.choices, blank=True)
     reference_cost = MoneyField(_("cost on the reference model"), null=True)
     reference_currency = models.CharField(_("currency of the reference"), max_length=3, blank=True)
+    uncached_cost = MoneyField(
+        _("cost without cache"),
+        null=True,
+        help_text=_("What the same tokens had cost on the same model, had none of them been cached."),
+    )
+    fallbacks = models.PositiveSmallIntegerField(
+        _("fallbacks"), default=0, help_text=_("Attempts that failed before the one that answered.")
+    )
     # What the call holds while it runs (accounts.quota.Reservation), and the quota windows that hold it.
     reservation = models.JSONField(_("reservation"), default=dict)
 
@@ -124,6 +132,14 @@ class CallRecord(models.Model):
             models.Index("worker_id", "key", condition=Q(status="running"), name="accounts_call_running"),
             # All calls of one Claude Code session.
             models.Index("session_id", condition=~Q(session_id=""), name="accounts_call_session"),
+            # Calls without a cost: the list of unpriced models and pricing them afterwards. Partial, so it stays small.
+            models.Index(
+                "provider_name",
+                "model_name",
+                "started_at",
+                condition=Q(cost__isnull=True) & ~Q(status="running"),
+                name="accounts_call_unpriced",
+            ),
         ]
         constraints = [
             models.CheckConstraint(
@@ -184,7 +200,10 @@ class Attempt(models.Model):
 
 
 class UsageDaily(models.Model):
-    """The sum of the settled calls of one day of the business time zone, per dimension. Written with each settle."""
+    """The sum of the settled calls and the corrections of one day of the business time zone, per dimension.
+
+    Written with each settle. A correction can bring any of its sums below zero.
+    """
 
     date = models.DateField(_("date"))
     key = models.ForeignKey(ApiKey, models.PROTECT, related_name="daily_usage", verbose_name=_("key"))
@@ -195,16 +214,23 @@ class UsageDaily(models.Model):
     scene_name = models.CharField(_("scene"), max_length=50, blank=True)
     kind = models.CharField(_("kind"), max_length=20, blank=True)
     currency = models.CharField(_("currency"), max_length=3, blank=True)
-    calls = models.PositiveBigIntegerField(_("calls"), default=0)
-    failed_calls = models.PositiveBigIntegerField(_("failed calls"), default=0)
-    unpriced_calls = models.PositiveBigIntegerField(_("unpriced calls"), default=0)
-    estimated_calls = models.PositiveBigIntegerField(_("estimated calls"), default=0)
-    input_tokens = models.PositiveBigIntegerField(_("input tokens"), default=0)
-    output_tokens = models.PositiveBigIntegerField(_("output tokens"), default=0)
-    cache_read_tokens = models.PositiveBigIntegerField(_("cache read tokens"), default=0)
-    cache_write_tokens = models.PositiveBigIntegerField(_("cache write tokens"), default=0)
+    reference_currency = models.CharField(_("currency of the reference"), max_length=3, blank=True)
+    calls = models.BigIntegerField(_("calls"), default=0)
+    failed_calls = models.BigIntegerField(_("failed calls"), default=0)
+    fallback_calls = models.BigIntegerField(_("calls answered by a fallback"), default=0)
+    unpriced_calls = models.BigIntegerField(_("unpriced calls"), default=0)
+    estimated_calls = models.BigIntegerField(_("estimated calls"), default=0)
+    input_tokens = models.BigIntegerField(_("input tokens"), default=0)
+    output_tokens = models.BigIntegerField(_("output tokens"), default=0)
+    cache_read_tokens = models.BigIntegerField(_("cache read tokens"), default=0)
+    cache_write_tokens = models.BigIntegerField(_("cache write tokens"), default=0)
     cost = MoneyField(_("cost"), default=Decimal(0))
+    failed_cost = MoneyField(_("cost of failed calls"), default=Decimal(0))
+    fallback_cost = MoneyField(_("cost of calls answered by a fallback"), default=Decimal(0))
     reference_cost = MoneyField(_("cost on the reference model"), default=Decimal(0))
+    # Only what was compared can have been saved: calls without a reference cost are left out of this sum.
+    compared_cost = MoneyField(_("cost of the calls with a reference"), default=Decimal(0))
+    uncached_cost = MoneyField(_("cost without cache"), default=Decimal(0))
 
     class Meta:
         verbose_name = _("daily usage")
@@ -222,6 +248,7 @@ class UsageDaily(models.Model):
                 "scene_name",
                 "kind",
                 "currency",
+                "reference_currency",
                 name="accounts_usagedaily_unique_dimension",
             ),
         ]

@@ -80,6 +80,11 @@ class User(AbstractUser):
 class ApiKey(models.Model):
     """A personal key. Only its first characters and a keyed digest are stored (accounts/keys.py)."""
 
+    class Scope(models.TextChoices):
+        NONE = "", _("models only")
+        FINANCE = "finance", _("read reports")
+        ADMIN = "admin", _("administer")
+
     user = models.ForeignKey(User, models.PROTECT, related_name="api_keys", verbose_name=_("owner"))
     name = models.CharField(_("name"), max_length=60, validators=[name_validator])
     prefix = models.CharField(_("begins with"), max_length=16, editable=False)
@@ -105,6 +110,14 @@ class ApiKey(models.Model):
     )
     capture = models.CharField(
         _("capture"), max_length=10, choices=CaptureMode.choices, blank=True, help_text=_("Empty: as in the policy.")
+    )
+    scope = models.CharField(
+        _("management"),
+        max_length=10,
+        choices=Scope.choices,
+        default=Scope.NONE,
+        blank=True,
+        help_text=_("What the key may do at /api/manage/, beside calling models."),
     )
     max_concurrency = models.PositiveIntegerField(
         _("calls at the same time"), null=True, blank=True, validators=[MinValueValidator(1)]
@@ -141,6 +154,30 @@ class ApiKey(models.Model):
             self.allowed_networks = clean_networks(networks)
         except ValidationError as error:
             raise ValidationError({"allowed_networks": error}) from error
+
+
+class KeyHandover(models.Model):
+    """A secret on its way to its owner: behind a link that shows it once."""
+
+    key = models.ForeignKey(ApiKey, models.CASCADE, related_name="handovers", verbose_name=_("key"))
+    token_digest = models.CharField(max_length=64, unique=True, editable=False)
+    # Empty once it was shown, or its time was over.
+    encrypted_secret = models.TextField(blank=True, editable=False)
+    created_by = models.ForeignKey(
+        User, models.PROTECT, related_name="+", null=True, blank=True, verbose_name=_("created by")
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    expires_at = models.DateTimeField(_("expires"))
+    opened_at = models.DateTimeField(_("opened"), null=True, blank=True)
+    opened_from = models.CharField(_("opened from"), max_length=45, blank=True)
+
+    class Meta:
+        verbose_name = _("one-time link")
+        verbose_name_plural = _("one-time links")
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return str(self.key)
 
 
 class KeyNetwork(models.Model):

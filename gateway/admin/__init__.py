@@ -9,11 +9,16 @@ from django.utils.translation import gettext_noop, ngettext_lazy
 
 from gateway.admin import (
     accounts,
+    audit,
     books,
     calls,
     captures,
+    closing,
+    handovers,
     health,
+    invoices,
     keys,
+    notices,
     policies,
     prices,
     providers,
@@ -26,11 +31,16 @@ from gateway.admin import (
 
 __all__ = [
     "accounts",
+    "audit",
     "books",
     "calls",
     "captures",
+    "closing",
+    "handovers",
     "health",
+    "invoices",
     "keys",
+    "notices",
     "policies",
     "prices",
     "providers",

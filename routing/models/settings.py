@@ -67,6 +67,17 @@ class RuntimeSettings(models.Model):
         validators=[RegexValidator(r"^[A-Z]{3}\Z")],
         help_text=_("Reports convert into it by the exchange rates."),
     )
+    monthly_export_enabled = models.BooleanField(
+        _("export each month"),
+        default=False,
+        help_text=_("On the second day of a month the month before goes into the export folder."),
+    )
+    monthly_export_recipients = models.TextField(
+        _("send it to"), blank=True, help_text=_("E-mail addresses, one per line.")
+    )
+    mails_people = models.BooleanField(
+        _("mail people"), default=True, help_text=_("Owners and team leads get a mail when a quota of theirs runs low.")
+    )
     ping_interval_s = models.FloatField(
         _("ping interval (s)"), default=15, validators=[MinValueValidator(1), MaxValueValidator(120)]
     )

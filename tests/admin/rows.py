@@ -13,9 +13,18 @@ from accounts import keys
 from accounts.models import (
     ApiKey,
     Attempt,
+    AuditEntry,
     CallRecord,
+    ClosedMonth,
+    Correction,
     ExchangeRate,
+    Invoice,
+    InvoiceLine,
+    KeyHandover,
     KeyNetwork,
+    MonthlyExport,
+    Notification,
+    NotificationChannel,
     Quota,
     QuotaRaise,
     QuotaWindow,
@@ -201,3 +210,48 @@ def make_rows(count: int, text: str = "text") -> None:
             client_response=stage(None),
             expires_at=NOW,
         )
+        _make_afterwards(number, text, call)
+
+
+def _make_afterwards(number: int, text: str, call: CallRecord) -> None:
+    """Write a row of each table that is about the books, or about who changed what."""
+    key, user, team = call.key, call.user, call.team
+    month = date(2000 + number // 12, number % 12 + 1, 1)
+    AuditEntry.objects.create(
+        actor=user,
+        actor_name=text,
+        via=AuditEntry.Via.ADMIN,
+        action=AuditEntry.Action.CHANGE,
+        object_type="accounts.apikey",
+        object_id=str(key.pk),
+        object_name=text,
+        changes={"note": ["", text]},
+        note=text,
+    )
+    KeyHandover.objects.create(key=key, token_digest=f"{number}", created_by=user, expires_at=NOW)
+    Correction.objects.create(
+        call=call,
+        key=key,
+        user=user,
+        team=team,
+        provider_name=text,
+        model_name=text,
+        cost=Decimal("0.5"),
+        currency="USD",
+        reason=text,
+        corrects_on=NOW.date(),
+        booked_on=NOW.date(),
+        made_by=user,
+    )
+    ClosedMonth.objects.create(month=month, note=text, closed_by=user)
+    MonthlyExport.objects.create(month=month, files=[text], recipients=[text], error=text, started_at=NOW)
+    invoice = Invoice.objects.create(
+        provider_name=text, currency="USD", file_name=text, sha256=f"{number}", note=text, uploaded_by=user
+    )
+    InvoiceLine.objects.create(invoice=invoice, date=NOW.date(), model_name=text, amount=Decimal("0.5"))
+    channel = NotificationChannel.objects.create(
+        name=f"{text}{number}", kind=NotificationChannel.Kind.EMAIL, recipients=text, url_host=text, team=team
+    )
+    Notification.objects.create(
+        channel=channel, event="quota", occasion=f"{number}", recipient=text, content={"text": text}, error=text
+    )

@@ -76,6 +76,15 @@ class Lists(AdminTestCase):
         "QuotaWindow": 6,
         "Worker": 6,
         "Capture": 6,
+        "AuditEntry": 6,
+        "KeyHandover": 5,
+        "Correction": 6,
+        "ClosedMonth": 5,
+        "MonthlyExport": 5,
+        "Invoice": 5,
+        "InvoiceLine": 5,
+        "NotificationChannel": 6,
+        "Notification": 6,
     }
 
     def queries(self, model: type[Model_]) -> int:
