@@ -129,15 +129,15 @@ def sync_permissions(apps: Any = installed, using: str = "default") -> None:
     present = {group.name: group for group in groups.filter(name__in=Role.values).prefetch_related("permissions")}
     for role in Role:
         group = present.get(role.value) or groups.create(name=role.value)
-        # Permissions are made app after app; this is asked for again after the next.
+        # On the way back through the migrations some tables are gone, with their permissions.
         wanted = {stored[name] for name in permissions_of(role) if name in stored}
         if wanted != {permission.pk for permission in group.permissions.all()}:
             group.permissions.set(wanted)
 
 
-def sync_after_migrate(sender: Any, apps: Any, using: str, **_signal: Any) -> None:
-    """Set the permissions of the roles when those of an app of ours may have changed."""
-    if sender.label not in _OURS:
+def sync_after_migrate(sender: Any, using: str, apps: Any = installed, **_signal: Any) -> None:
+    """Set the permissions of the roles, once those of all our apps are there."""
+    if sender.label != _OURS[-1]:
         return
     try:
         apps.get_model("accounts", "User"), apps.get_model("auth", "Group")

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from accounts import keys
 from accounts.models import ApiKey, Quota, Team, User
+from accounts.roles import STAFF_ROLES, Role, roles_of
 from gateway.config.rows import Run, shown
 from gateway.config.schema import Item
 from gateway.config.shapes import KEY, QUOTA, ROLES, TEAM, USER, columns
@@ -17,8 +18,6 @@ TEAM_COLUMNS = columns(TEAM)
 USER_COLUMNS = columns(USER)
 KEY_COLUMNS = columns(KEY)
 QUOTA_COLUMNS = columns(QUOTA)
-# These open the admin site; what they may do there is the groups' affair.
-STAFF_ROLES = {"finance", "team_lead", "administrator"}
 
 
 def write_teams(run: Run, items: list[Item]) -> None:
@@ -52,6 +51,11 @@ def write_team_relations(run: Run, items: list[Item]) -> None:
         run.write(item, row, parent | lead, {})
         if ("team", item.identity) in run.created:
             del run.changes[before:]  # "+ team x" says it
+        if row.lead is not None and Role.TEAM_LEAD not in role_names(row.lead):
+            run.notes.append(
+                _("%(user)s leads the team %(team)s, but sees nothing of it without the role %(role)s.")
+                % {"user": shown(row.lead), "team": shown(row), "role": Role.TEAM_LEAD.value}
+            )
 
 
 def _is_below(run: Run, team: Team | None, top: Team) -> bool:
@@ -66,11 +70,8 @@ def _is_below(run: Run, team: Team | None, top: Team) -> bool:
 
 
 def role_names(user: User) -> set[str]:
-    """Return the roles that a user has. A superuser is an administrator with or without the group."""
-    if user._state.adding:
-        return set()
-    roles = {group.name for group in user.groups.all()} & set(ROLES)
-    return roles | {"administrator"} if user.is_superuser else roles
+    """Return the roles that a user has; one who is not stored has none yet."""
+    return set() if user._state.adding else roles_of(user)
 
 
 def write_users(run: Run, items: list[Item]) -> None:
@@ -113,7 +114,7 @@ def write_users(run: Run, items: list[Item]) -> None:
         writes_roles = roles is not None and roles != stored_roles
         if roles is not None and writes_roles:
             extra.append(f"roles {shown(sorted(stored_roles))} -> {shown(sorted(roles))}")
-            values |= {"is_staff": bool(roles & STAFF_ROLES), "is_superuser": "administrator" in roles}
+            values |= {"is_staff": bool(roles & STAFF_ROLES), "is_superuser": Role.ADMINISTRATOR in roles}
         hidden = {"password": "", "is_staff": "", "is_superuser": ""}
         if not run.write(item, row, values, USER_COLUMNS, hidden=hidden, extra=extra):
             continue

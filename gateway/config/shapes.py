@@ -6,6 +6,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from accounts.models import Quota, User
+from accounts.roles import Role
 from gateway.config.fields import (
     Field,
     Invalid,
@@ -35,7 +36,8 @@ from providers.models import CAPABILITIES, Provider
 from providers.price_rows import clean_tiers
 from routing.models import CaptureMode, Effort, KindRule, Policy, RequestKind, Route, SearchKind
 
-ROLES = ("member", "finance", "team_lead", "administrator")
+# From the least to the most, as a file lists them.
+ROLES = (Role.MEMBER.value, Role.FINANCE.value, Role.TEAM_LEAD.value, Role.ADMINISTRATOR.value)
 
 
 def raw_list(value: Any, path: str, problems: Problems) -> list[Any]:

@@ -73,6 +73,7 @@ class FullFileTest(ConfigCase):
             .replace('targets: [main/big, "main/qwen/qwen3:free"]', "targets: [main/big]")
             .replace("roles: [member, team_lead]", "roles: [member]")
         )
+        note = "dev1 leads the team platform, but sees nothing of it without the role team_lead."
         self.assertEqual(
             self.apply(changed),
             [
@@ -82,10 +83,11 @@ class FullFileTest(ConfigCase):
                 "~ user dev1: roles member, team_lead -> member",
                 "~ key dev1/laptop: max_concurrency 4 -> none",
                 "~ quota key dev1/laptop tokens/day: limit 1000000 -> 1000000.5",
+                note,
             ],
         )
         self.assertFalse(User.objects.get(username="dev1").is_staff)
-        self.assertEqual(self.apply(changed), ["No changes."])
+        self.assertEqual(self.apply(changed), [note, "No changes."])
 
     def test_the_safety_model_is_set_kept_and_taken_back(self) -> None:
         chosen = {"settings": {"safety_model": "main/qwen/qwen3:free"}}
