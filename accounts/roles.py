@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Team, User
 
 _M = TypeVar("_M", bound=Model)
+Reader = User | AbstractBaseUser | AnonymousUser
 
 
 class Role(TextChoices):
@@ -206,8 +207,6 @@ _PATHS: dict[str, _Paths] = {
 }
 _NOTHING = Q(pk__in=[])
 
-Reader = User | AbstractBaseUser | AnonymousUser
-
 
 def roles_of(user: User) -> set[str]:
     """Return the roles of `user`. A superuser is an administrator with or without the group."""
@@ -226,9 +225,9 @@ def forget_roles(user: User) -> None:
             delattr(user, name)
 
 
-def sees_everything(user: User) -> bool:
+def sees_everything(user: Reader) -> bool:
     """Return whether rows are hidden from `user` by nothing but missing permissions."""
-    return user.has_perm(VIEW_ALL_TEAMS)
+    return isinstance(user, User) and user.has_perm(VIEW_ALL_TEAMS)
 
 
 def led_teams(user: User) -> set[int]:

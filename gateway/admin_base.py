@@ -24,6 +24,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from gateway.admin_scope import ScopedPage, ScopedRows, names_in_scope
 from providers.config_version import bump
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _form_field(db_field: "models.Field[Any, Any]", kwargs: dict[str, Any]) -> d
     return kwargs
 
 
-class ModelAdmin(_DjangoModelAdmin):
+class ModelAdmin(ScopedPage, _DjangoModelAdmin):
     """The base of all our pages."""
 
     list_per_page = 100
@@ -251,7 +252,7 @@ class LedgerAdmin(ModelAdmin):
         return False
 
 
-class TabularInline(_DjangoTabularInline):
+class TabularInline(ScopedRows, _DjangoTabularInline):
     """The base of the tables of dependent rows on a page."""
 
     extra = 0
@@ -262,7 +263,7 @@ class TabularInline(_DjangoTabularInline):
         return super().formfield_for_dbfield(db_field, request, **_form_field(db_field, kwargs))
 
 
-class StackedInline(_DjangoStackedInline):
+class StackedInline(ScopedRows, _DjangoStackedInline):
     """The base of dependent rows with more fields than a table has room for."""
 
     extra = 0
@@ -296,8 +297,8 @@ class NameFilter(admin.SimpleListFilter):
     source: type[models.Model]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the names of the rows of `source`."""
-        names = self.source._default_manager.order_by("name").values_list("name", flat=True)
+        """Return the names of the rows of `source`; who sees some teams only, those that their calls went to."""
+        names = names_in_scope(self.source, str(self.parameter_name), request)
         return [(name, name) for name in names]
 
     def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:

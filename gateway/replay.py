@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from accounts.models import CallRecord
 from gateway.kept import NotKept, kept_request
@@ -70,12 +70,23 @@ class Replayed:
         return bool(self.target) and self.target != self.recorded.target
 
 
-def recorded_calls(since: datetime, until: datetime, *, policy_name: str = "", limit: int = 10_000) -> list[Recorded]:
-    """Return the newest `limit` answered calls of clients begun in [since, until), the oldest first."""
+def recorded_calls(
+    since: datetime,
+    until: datetime,
+    *,
+    policy_name: str = "",
+    limit: int = 10_000,
+    among: "QuerySet[CallRecord] | None" = None,
+) -> list[Recorded]:
+    """Return the newest `limit` answered calls of clients begun in [since, until), the oldest first.
+
+    `among` are those to choose from; None: all.
+    """
     wanted = Q(started_at__gte=since, started_at__lt=until, status=CallRecord.Status.OK, kind__in=RequestKind.values)
     if policy_name:
         wanted &= Q(policy_name=policy_name)
-    calls = CallRecord.objects.filter(wanted).exclude(provider_name="").select_related("key").order_by("-started_at")
+    rows = CallRecord.objects.all() if among is None else among
+    calls = rows.filter(wanted).exclude(provider_name="").select_related("key").order_by("-started_at")
     newest = list(calls[:limit])[::-1]
     begins = range(0, len(newest), _BATCH)
     return [recorded for begin in begins for recorded in _with_words(newest[begin : begin + _BATCH])]

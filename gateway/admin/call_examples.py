@@ -19,6 +19,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import CallRecord
+from accounts.roles import visible
 from gateway.admin_base import row_link
 from gateway.kept import NotKept, kept_request
 from gateway.models import Capture
@@ -122,7 +123,7 @@ def example_view(site: AdminSite, request: HttpRequest, call_id: uuid.UUID) -> H
     """Show the words of a call for review, and add them to a scene's examples."""
     if not request.user.has_perms(NEEDED):
         raise PermissionDenied
-    call = CallRecord.objects.filter(pk=call_id).first()
+    call = visible(CallRecord.objects.filter(pk=call_id), request.user).first()
     if call is None:
         raise Http404
     words, fault = "", ""

@@ -214,14 +214,21 @@ class CallRecordAdmin(LedgerAdmin):
         return [path("<uuid:call_id>/example/", view, name="accounts_callrecord_example"), *super().get_urls()]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Leave out the link to a page that would refuse."""
-        if request.user.has_perms(NEEDED):
-            return self.fieldsets
-        shown: tuple[Any, ...] = ("decision_text",)
-        return [
-            (title, {**options, "fields": shown} if "example_link" in options["fields"] else options)
+        """Leave out links to pages that would refuse, and to who knows no policies, how one was applied."""
+        hidden = {
+            name
+            for name, needed in (
+                ("example_link", NEEDED),
+                ("capture_link", ("gateway.view_capture",)),
+                ("decision_text", ("routing.view_policy",)),
+            )
+            if not request.user.has_perms(needed)
+        }
+        parts = [
+            (title, {**options, "fields": tuple(field for field in options["fields"] if field not in hidden)})
             for title, options in self.fieldsets
         ]
+        return [part for part in parts if part[1]["fields"]]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

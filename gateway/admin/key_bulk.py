@@ -19,6 +19,7 @@ from django.utils.translation import gettext, ngettext
 from accounts import keys
 from accounts.key_limits import set_minute_limits
 from accounts.models import ApiKey, User
+from accounts.roles import in_charge_of
 from gateway.admin.key_forms import IssueForm, LifetimeForm, RotateForm
 from gateway.admin.one_time import secrets_file
 from gateway.admin_base import ModelAdmin
@@ -109,7 +110,7 @@ def extend_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
     end = form.cleaned_data["ends_at"]
     rows = [
         key
-        for key in page.get_queryset(request).in_bulk(list(selection)).values()
+        for key in page.changeable(request).in_bulk(list(selection)).values()
         if key.expires_at is not None and (end is None or key.expires_at < end)
     ]
     said = "Extended without end." if end is None else f"Extended to {end.isoformat(timespec='seconds')}."
@@ -145,7 +146,7 @@ def rotate_selected_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse
         raise PermissionDenied
     selection, form = _read_selection(request.POST.get("selection", "")), RotateForm(request.POST)
     if form.is_valid():
-        allowed = page.get_queryset(request).in_bulk(list(selection))
+        allowed = page.changeable(request).in_bulk(list(selection))
         try:
             rotated = keys.rotate_all({pk: selection[pk] for pk in allowed}, form.grace_time())
         except ValidationError as error:
@@ -178,7 +179,7 @@ def issue_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     selection, form = _read_selection(request.POST.get("selection", "")), IssueForm(request.POST)
     if form.is_valid():
-        people = list(page.get_queryset(request).in_bulk(list(selection)).values())
+        people = list(in_charge_of(page.get_queryset(request), request.user).in_bulk(list(selection)).values())
         try:
             with transaction.atomic():
                 issued = _issue(people, form, with_limits=may_limit(request))

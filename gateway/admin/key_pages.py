@@ -22,6 +22,8 @@ def rotate_view(page: "ApiKeyAdmin", request: HttpRequest, pk: int) -> HttpRespo
 
     The form names the secret that it replaces: sent twice, it does not end the secret which its first answer showed.
     """
+    if not page.has_change_permission(request):
+        raise PermissionDenied
     key = page.get_queryset(request).select_related("user").filter(pk=pk).first()
     if key is None:
         raise Http404

@@ -11,7 +11,7 @@ from django import forms
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Q, Sum
+from django.db.models import Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -20,6 +20,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import CallRecord, UsageDaily
+from accounts.roles import visible
 from gateway.admin_base import exact_time, grouped, list_link, row_link
 from providers.models import Model, Price, Provider
 from providers.presets import PRESETS, base_url_of
@@ -93,7 +94,8 @@ def catalogue_view(site: AdminSite, request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     form = FilterForm(request.GET or None)
     chosen: dict[str, Any] = form.cleaned_data if form.is_bound and form.is_valid() else {}
-    entries = _entries(chosen.get("q", "").strip(), chosen.get("provider"))
+    usage = visible(UsageDaily.objects.all(), request.user)
+    entries = _entries(chosen.get("q", "").strip(), chosen.get("provider"), usage)
     only = chosen.get("only", "")
     if only == "unpriced":
         entries = [entry for entry in entries if not entry.prices or entry.unpriced_calls]
@@ -116,8 +118,11 @@ def catalogue_view(site: AdminSite, request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "admin/providers/price/catalogue.html", context)
 
 
-def _entries(term: str, provider: Provider | None) -> list[Entry]:
-    """Return the models, then the names without a row of their own that calls without a price were answered under."""
+def _entries(term: str, provider: Provider | None, usage: QuerySet[UsageDaily]) -> list[Entry]:
+    """Return the models, then the names without a row of their own that calls without a price were answered under.
+
+    The calls are those of `usage`.
+    """
     models = Model.objects.select_related("provider").order_by("provider__name", "model_id")
     rows = Price.objects.all()
     if provider is not None:
@@ -127,7 +132,7 @@ def _entries(term: str, provider: Provider | None) -> list[Entry]:
     prices: dict[int, list[Price]] = defaultdict(list)
     for row in rows:
         prices[row.model_id].append(row)
-    unpriced = _unpriced(term, provider)
+    unpriced = _unpriced(term, provider, usage)
     zone, now = ZoneInfo(RuntimeSettings.load().business_time_zone), timezone.now()
     entries = []
     for model in models:
@@ -142,9 +147,11 @@ def _entries(term: str, provider: Provider | None) -> list[Entry]:
     return entries
 
 
-def _unpriced(term: str, provider: Provider | None) -> dict[tuple[str, str], tuple[int, int]]:
+def _unpriced(
+    term: str, provider: Provider | None, usage: QuerySet[UsageDaily]
+) -> dict[tuple[str, str], tuple[int, int]]:
     """Return (provider, model) -> the number of calls without a price, and of their tokens."""
-    days = UsageDaily.objects.filter(unpriced_calls__gt=0)
+    days = usage.filter(unpriced_calls__gt=0)
     if provider is not None:
         days = days.filter(provider_name=provider.name)
     if term:

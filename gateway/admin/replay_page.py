@@ -8,12 +8,15 @@ from django import forms
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import CallRecord
+from accounts.roles import visible
 from gateway.admin.calls import amount, id_text
 from gateway.admin.decisions import by_label, kind_label
 from gateway.admin_base import exact_time, row_link
@@ -64,16 +67,19 @@ def replay_view(site: AdminSite, request: HttpRequest, pk: int) -> HttpResponse:
         "max_calls": MAX_CALLS,
     }
     if form.is_bound and form.is_valid():
-        context |= _result(snapshot, policy, form.cleaned_data)
+        context |= _result(snapshot, policy, form.cleaned_data, visible(CallRecord.objects.all(), request.user))
     return TemplateResponse(request, "admin/routing/policy/replay.html", context)
 
 
-def _result(snapshot: Snapshot, policy: PolicySnapshot, asked: dict[str, Any]) -> dict[str, Any]:
+def _result(
+    snapshot: Snapshot, policy: PolicySnapshot, asked: dict[str, Any], among: QuerySet[CallRecord]
+) -> dict[str, Any]:
     zone = snapshot.settings.business_time_zone
     since = datetime.combine(asked["since"], time(), zone).astimezone(UTC)
     end = asked["until"]
     until = datetime.combine(end + timedelta(days=1), time(), zone).astimezone(UTC) if end else timezone.now()
-    calls = recorded_calls(since, until, policy_name=asked["of"].name if asked["of"] else "", limit=MAX_CALLS)
+    policy_name = asked["of"].name if asked["of"] else ""
+    calls = recorded_calls(since, until, policy_name=policy_name, limit=MAX_CALLS, among=among)
     totals = Totals()
     moved: list[dict[str, Any]] = []
     for each in replay(snapshot, policy, calls):

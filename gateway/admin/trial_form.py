@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey, User
+from accounts.roles import visible
 from gateway.admin.line_fields import no_null_characters
 from gateway.trial import facts_of_body, left_out
 from providers import wire_json
@@ -90,6 +91,7 @@ class TrialForm(forms.Form):
 
     def __init__(self, *args: Any, user: User | AnonymousUser, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.user = user
         # Who may not see people and keys learns nothing of them here.
         if not user.has_perms(["accounts.view_user", "accounts.view_apikey"]):
             del self.fields["caller"]
@@ -103,8 +105,8 @@ class TrialForm(forms.Form):
         wanted = Q(name=name) | Q(prefix=name[: ApiKey._meta.get_field("prefix").max_length])
         if slash:
             wanted |= Q(user__username=owner, name=key_name)
-        keys = list(ApiKey.objects.filter(wanted).select_related("user__team")[:2])
-        user = User.objects.filter(username=name).select_related("team").first()
+        keys = list(visible(ApiKey.objects.filter(wanted), self.user).select_related("user__team")[:2])
+        user = visible(User.objects.filter(username=name), self.user).select_related("team").first()
         if len(keys) + (user is not None) > 1:
             raise ValidationError(_("Several are called that. Write user/key, or the beginning of the key."))
         if keys:

@@ -137,9 +137,8 @@ class Examples(AdminTestCase):
         needed = ["view_callrecord", "view_capture", "change_scene"]
         for number, missing in enumerate([*needed, None]):
             user = User.objects.create_user(f"user{number}", is_staff=True)
-            user.user_permissions.add(
-                *Permission.objects.filter(codename__in=[each for each in needed if each != missing])
-            )
+            given = ["view_all_teams", *(each for each in needed if each != missing)]
+            user.user_permissions.add(*Permission.objects.filter(codename__in=given))
             self.client.force_login(user)
             status = 200 if missing is None else 403
             assert self.client.get(self.url(call)).status_code == status, missing

@@ -223,7 +223,7 @@ class CapturePage(CallTestCase):
 
     def test_captures_need_their_own_permission(self) -> None:
         reader = User.objects.create_user("reader", is_staff=True)
-        reader.user_permissions.add(Permission.objects.get(codename="view_callrecord"))
+        reader.user_permissions.add(*Permission.objects.filter(codename__in=["view_callrecord", "view_all_teams"]))
         self.client.force_login(reader)
         self.assertEqual(self.client.get(reverse(PAGE, args=(self.call.pk,))).status_code, 200)
         for url in (self.url, self.body_url("client_request"), reverse("admin:gateway_capture_changelist")):

@@ -319,7 +319,8 @@ class Permissions(AdminTestCase):
 
     def test_a_helper_cannot_make_himself_or_take_over_a_superuser(self) -> None:
         helper = User.objects.create_user("helper", is_staff=True)
-        helper.user_permissions.add(*Permission.objects.filter(codename__in=["view_user", "change_user", "add_user"]))
+        names = ["view_user", "change_user", "add_user", "view_all_teams"]
+        helper.user_permissions.add(*Permission.objects.filter(codename__in=names))
         self.client.force_login(helper)
         self.assertEqual(self.client.post(row_url(self.root), {"username": "mine"}).status_code, 403)
         password = reverse("admin:auth_user_password_change", args=(self.root.pk,))

@@ -68,7 +68,7 @@ class Limits(AdminTestCase):
     def test_who_may_not_change_quotas_leaves_them(self) -> None:
         self.save(requests_per_minute="60")
         staff = User.objects.create_user("staff", is_staff=True)
-        names = ["view_apikey", "change_apikey", "add_apikey", "view_user"]
+        names = ["view_apikey", "change_apikey", "add_apikey", "view_user", "view_all_teams"]
         staff.user_permissions.add(*Permission.objects.filter(codename__in=names))
         self.client.force_login(staff)
         self.assertEqual(self.save(requests_per_minute="9999", note="hello").status_code, 302)
@@ -82,7 +82,7 @@ class Limits(AdminTestCase):
 
     def test_who_may_only_look_sees_the_page(self) -> None:
         staff = User.objects.create_user("staff", is_staff=True)
-        staff.user_permissions.add(Permission.objects.get(codename="view_apikey"))
+        staff.user_permissions.add(*Permission.objects.filter(codename__in=["view_apikey", "view_all_teams"]))
         self.client.force_login(staff)
         page = self.client.get(row_url(self.key))
         self.assertNotContains(page, "let it end")

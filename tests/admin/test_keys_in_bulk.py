@@ -205,7 +205,7 @@ class Changing(BulkCase):
 
     def test_who_may_only_look_changes_nothing(self) -> None:
         staff = User.objects.create_user("staff", is_staff=True, team=Team.objects.create(name="t"))
-        staff.user_permissions.add(Permission.objects.get(codename="view_apikey"))
+        staff.user_permissions.add(*Permission.objects.filter(codename__in=["view_apikey", "view_all_teams"]))
         selection = json.dumps({key.pk: key.prefix for key in self.keys})
         self.client.force_login(staff)
         for name, data in (("rotate_selected", {"grace": "0"}), ("extend", {"lifetime": "never"})):
