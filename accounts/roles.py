@@ -170,12 +170,17 @@ def _are_roles(groups: set[int]) -> bool:
     return Group.objects.filter(pk__in=groups, name__in=STAFF_ROLES).exists()
 
 
-def _follow(people: set[int], instance: "User | Group") -> None:
+def let_in(people: set[int]) -> set[int]:
+    """Make those of `people` (ids) staff who have a role for it, and return them. A service cannot log in at all."""
     rows = User.objects.filter(pk__in=people)
     with_role = set(rows.filter(groups__name__in=STAFF_ROLES).values_list("pk", flat=True))
-    # A service cannot log in at all.
     rows.filter(pk__in=with_role, is_staff=False, is_service=False).update(is_staff=True)
-    rows.exclude(pk__in=with_role).filter(is_staff=True, is_superuser=False).update(is_staff=False)
+    return with_role
+
+
+def _follow(people: set[int], instance: "User | Group") -> None:
+    leaving = User.objects.filter(pk__in=people - let_in(people), is_staff=True, is_superuser=False)
+    leaving.update(is_staff=False)
     if isinstance(instance, User):
         instance.is_staff = User.objects.values_list("is_staff", flat=True).get(pk=instance.pk)
 

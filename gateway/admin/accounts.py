@@ -9,7 +9,6 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db import models
@@ -22,28 +21,80 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey, CallRecord, Quota, Team, User
+from accounts.roles import Role, let_in, roles_of
 from gateway.admin.key_bulk import issue_page, issue_view, posted, selected_users
+from gateway.admin.role_forms import (
+    NewUserForm,
+    RolesField,
+    TeamForm,
+    UserForm,
+    beneath,
+    explained_role,
+    explained_roles,
+    groups_to_give,
+    is_superuser,
+    may_give_roles,
+    permissions_to_give,
+)
 from gateway.admin_base import ModelAdmin, PermanentAdmin, TimeZoneField, column, see_also
 
 if TYPE_CHECKING:
     _DjangoUserAdmin = DjangoUserAdmin[User]
-    _AdminUserCreationForm = AdminUserCreationForm[User]
 else:
     _DjangoUserAdmin = DjangoUserAdmin
-    _AdminUserCreationForm = AdminUserCreationForm
 
 admin.site.unregister(Group)
 
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
-    """Groups of permissions."""
+    """Groups of permissions: the roles, and those of the house's own."""
+
+    list_display = ("name", "label")
+    list_filter = ()
+    readonly_fields = ("label",)
+
+    @admin.display(description=_("what it may do"))
+    def label(self, group: Group) -> SafeString | str:
+        """Return what a role may do; of another group its permissions say it."""
+        return explained_role(group) if group.name in Role.values else "-"
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the permissions of a group of the house's own; those of a role stand in words."""
+        if obj is not None and obj.name in Role.values:
+            return [(None, {"fields": ("name", "label"), "description": _("The permissions of a role are fixed.")})]
+        text = _(
+            "Who is in such a group and in no role sees the own rows only, unless the group has the permission “Can"
+            " view the rows of all teams”; and logs in here only as a staff member."
+        )
+        return [(None, {"fields": ("name", "permissions"), "description": text})]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False for a role, and for a group that may more than the reader."""
+        return super().has_change_permission(request, obj) and self._is_own(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False for a role, and for a group that may more than the reader."""
+        return super().has_delete_permission(request, obj) and self._is_own(request, obj)
+
+    def _is_own(self, request: HttpRequest, group: Group | None) -> bool:
+        if group is None or group.pk is None or group.name in Role.values:
+            return group is None or group.name not in Role.values
+        return groups_to_give(request).filter(pk=group.pk).exists()
+
+    def formfield_for_manytomany(
+        self, db_field: "models.ManyToManyField[Any, Any]", request: HttpRequest | None = None, **kwargs: Any
+    ) -> Any:
+        if db_field.name == "permissions" and request is not None:
+            kwargs["queryset"] = permissions_to_give(request)
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 
 @admin.register(Team)
 class TeamAdmin(PermanentAdmin):
     """Teams."""
 
+    form = TeamForm
     list_display = ("name", "cost_center", "parent", "lead", "policy", "is_active")
     list_filter = ("is_active", "policy", "parent")
     list_select_related = ("parent", "lead", "policy")
@@ -52,6 +103,19 @@ class TeamAdmin(PermanentAdmin):
     autocomplete_fields = ("parent", "lead", "policy")
     fields = ("name", "cost_center", "parent", "lead", "policy", "is_active", "links", "created_at")
     readonly_fields = ("links", "created_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Return also the lead where the reader does not decide who has which role."""
+        return self.readonly_fields if may_give_roles(request) else ("lead", *self.readonly_fields)
+
+    def save_model(self, request: HttpRequest, obj: Team, form: Any, change: bool) -> None:
+        """Save the team, and give who leads it the role that leading needs."""
+        super().save_model(request, obj, form, change)
+        lead = obj.lead if "lead" in form.changed_data else None
+        if lead is not None and not roles_of(lead) & {Role.TEAM_LEAD, Role.ADMINISTRATOR}:
+            lead.groups.add(Group.objects.get(name=Role.TEAM_LEAD))
+            text = gettext("%(user)s has the role “Team lead” with this, and may log in here.")
+            self.message_user(request, text % {"user": lead})
 
     @admin.display(description=_("see also"))
     def links(self, team: Team) -> SafeString | str:
@@ -64,20 +128,11 @@ class TeamAdmin(PermanentAdmin):
         )
 
 
-class NewUserForm(_AdminUserCreationForm):
-    """A new person, or a service, which needs no password."""
-
-    def clean(self) -> dict[str, Any] | None:
-        """Leave the passwords of a service out."""
-        if self.cleaned_data.get("is_service"):
-            self.cleaned_data["usable_password"] = "false"
-        return super().clean()
-
-
 @admin.register(User)
 class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
     """People."""
 
+    form = UserForm
     add_form = NewUserForm
     list_display = (
         "username",
@@ -95,7 +150,8 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
     search_fields = ("username", "first_name", "last_name", "email")
     ordering = ("username",)
     autocomplete_fields = ("team", "policy")
-    readonly_fields = ("links", "last_login", "date_joined")
+    filter_horizontal = ("user_permissions",)
+    readonly_fields = ("links", "roles_text", "leads", "last_login", "date_joined")
     fieldsets = (
         (None, {"fields": ("username", "password", "must_change_password")}),
         (
@@ -103,7 +159,18 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
             {"fields": ("first_name", "last_name", "email", "team", "is_service", "policy", "language", "time_zone")},
         ),
         (_("Usage"), {"fields": ("links",)}),
-        (_("Permissions"), {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+        (_("Roles"), {"fields": ("is_active", "groups", "leads")}),
+        (
+            _("Beside the roles"),
+            {
+                "fields": ("is_superuser", "is_staff", "user_permissions"),
+                "description": _(
+                    "Roles that lead to this administration make their people staff members. Tick it only for people"
+                    " who come here by other groups or permissions."
+                ),
+                "classes": ("collapse",),
+            },
+        ),
         (_("Times"), {"fields": ("last_login", "date_joined"), "classes": ("collapse",)}),
     )
     add_fieldsets = (
@@ -141,20 +208,58 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
         """Return the defaults of a new person: the password that an administrator thought up is temporary."""
         return {"must_change_password": True, **super().get_changeform_initial_data(request)}
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fields; roles are to be ticked by who gives them, what is beside them by superusers."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or (is_superuser(request) and obj.pk != request.user.pk):
+            return fieldsets
+        groups = "groups" if may_give_roles(request) and obj.pk != request.user.pk else "roles_text"
+        parts = []
+        for title, options in fieldsets:
+            fields = options["fields"]
+            if "is_superuser" not in fields or is_superuser(request):
+                swapped = tuple(groups if field == "groups" else field for field in fields)
+                parts.append((title, {**options, "fields": swapped}))
+        return parts
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return also what could lock oneself out, or make oneself more than one is."""
         fields = list(self.readonly_fields)
-        if not _is_superuser(request):
-            fields += ["is_superuser", "is_staff", "groups", "user_permissions"]
+        if not is_superuser(request):
+            fields += ["is_superuser", "is_staff", "user_permissions"]
+        if not may_give_roles(request):
+            fields.append("groups")
         if obj is not None and obj.pk == request.user.pk:
-            fields += ["is_active", "is_staff", "is_superuser", "must_change_password"]
+            fields += ["is_active", "is_staff", "is_superuser", "groups", "must_change_password"]
         return tuple(dict.fromkeys(fields))
 
+    def formfield_for_manytomany(
+        self, db_field: "models.ManyToManyField[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        if db_field.name == "groups":
+            return RolesField(queryset=groups_to_give(request), required=False, label=capfirst(_("roles and groups")))
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False also for a superuser's row if the caller is none: its password would be a way up."""
-        if obj is not None and obj.is_superuser and not _is_superuser(request):
+        """Return False also for the row of somebody who may more than the caller: its password would be a way up."""
+        if not super().has_change_permission(request, obj):
             return False
-        return super().has_change_permission(request, obj)
+        if obj is None or obj.pk in (None, request.user.pk) or is_superuser(request):
+            return True
+        return beneath(request, User.objects.filter(pk=obj.pk)).exists()
+
+    def changeable(self, request: HttpRequest, rows: QuerySet[Any] | None = None) -> QuerySet[Any]:
+        """Return those of `rows` who may no more than the reader."""
+        return beneath(request, super().changeable(request, rows))
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Save the roles. Groups that were not the reader's to give stay; a role always leads into the admin."""
+        user: User = form.instance
+        kept = [] if "groups" not in form.fields else list(user.groups.exclude(pk__in=groups_to_give(request)))
+        super().save_related(request, form, formsets, change)
+        if kept:
+            user.groups.add(*kept)
+        let_in({user.pk})
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         """Save the person; one who becomes a service loses the password, and with it the sessions."""
@@ -176,14 +281,8 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
 
     @admin.action(permissions=["change"], description=_("Deactivate the selected %(verbose_name_plural)s"))
     def deactivate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Make people inactive, except oneself and those above oneself."""
-        allowed = queryset.exclude(pk=request.user.pk)
-        super().deactivate(request, allowed if _is_superuser(request) else allowed.filter(is_superuser=False))
-
-    @admin.action(permissions=["change"], description=_("Activate the selected %(verbose_name_plural)s"))
-    def activate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Make people active, except those above oneself."""
-        super().activate(request, queryset if _is_superuser(request) else queryset.filter(is_superuser=False))
+        """Make people inactive, except oneself."""
+        super().deactivate(request, queryset.exclude(pk=request.user.pk))
 
     actions = ["activate", "deactivate", "issue_keys"]
 
@@ -195,6 +294,16 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
     def has_issue_keys_permission(self, request: HttpRequest) -> bool:
         """Return whether the reader may make keys."""
         return request.user.has_perm("accounts.add_apikey")
+
+    @admin.display(description=_("roles and groups"))
+    def roles_text(self, user: User) -> SafeString | str:
+        """Return the roles with what they may do."""
+        return explained_roles(list(user.groups.order_by("name")))
+
+    @admin.display(description=_("leads"))
+    def leads(self, user: User) -> str:
+        """Return the teams whose lead the person is."""
+        return ", ".join(team.name for team in user.led_teams.all()) or "-"
 
     @admin.action(permissions=["issue_keys"], description=_("Issue keys for the selected %(verbose_name_plural)s"))
     def issue_keys(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
@@ -210,7 +319,3 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
             (Quota, gettext("quotas"), "user__id__exact"),
             (CallRecord, gettext("calls"), "user__id__exact"),
         )
-
-
-def _is_superuser(request: HttpRequest) -> bool:
-    return bool(getattr(request.user, "is_superuser", False))

@@ -19,10 +19,10 @@ from django.utils.translation import gettext, ngettext
 from accounts import keys
 from accounts.key_limits import set_minute_limits
 from accounts.models import ApiKey, User
-from accounts.roles import in_charge_of
 from gateway.admin.key_forms import IssueForm, LifetimeForm, RotateForm
 from gateway.admin.one_time import secrets_file
 from gateway.admin_base import ModelAdmin
+from gateway.admin_scope import is_restricted
 
 MAX_SELECTION = 5000
 _SHOWN = 20
@@ -179,7 +179,8 @@ def issue_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     selection, form = _read_selection(request.POST.get("selection", "")), IssueForm(request.POST)
     if form.is_valid():
-        people = list(in_charge_of(page.get_queryset(request), request.user).in_bulk(list(selection)).values())
+        allowed = page.changeable(request) if is_restricted(request) else page.get_queryset(request)
+        people = list(allowed.in_bulk(list(selection)).values())
         try:
             with transaction.atomic():
                 issued = _issue(people, form, with_limits=may_limit(request))

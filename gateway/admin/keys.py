@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
@@ -17,7 +18,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import keys
 from accounts.key_limits import set_minute_limits
-from accounts.models import ApiKey, CallRecord, KeyNetwork, Quota
+from accounts.models import ApiKey, CallRecord, KeyNetwork, Quota, User
+from accounts.roles import in_charge_of
 from gateway.admin.key_bulk import (
     extend_page,
     extend_view,
@@ -29,7 +31,9 @@ from gateway.admin.key_bulk import (
 )
 from gateway.admin.key_forms import LIMITS, ApiKeyForm
 from gateway.admin.key_pages import rotate_view, secret_page
+from gateway.admin.role_forms import beneath, is_superuser, may_give_roles
 from gateway.admin_base import LedgerAdmin, PermanentAdmin, column, exact_time, see_also
+from gateway.admin_scope import is_restricted
 
 if TYPE_CHECKING:
     _ApiKeyModelForm = forms.ModelForm[ApiKey]
@@ -160,11 +164,44 @@ class ApiKeyAdmin(PermanentAdmin):
         return self.fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Return also the owner of an existing key: its history is that person's."""
-        return self.readonly_fields if obj is None else ("user", *self.readonly_fields)
+        """Return also the owner of an existing key: its history is that person's.
+
+        Where calls go, what is kept of them and who administers are decided above a lead.
+        """
+        decided: tuple[str, ...] = () if may_give_roles(request) else ("scope",)
+        if is_restricted(request):
+            decided = ("policy", "capture", "scope")
+        return (*decided, *self.readonly_fields) if obj is None else ("user", *decided, *self.readonly_fields)
+
+    def changeable(self, request: HttpRequest, rows: QuerySet[Any] | None = None) -> QuerySet[Any]:
+        """Return those of `rows` that the reader may change: a new secret is not to be a way up."""
+        allowed = super().changeable(request, rows)
+        if is_superuser(request):
+            return allowed
+        below = beneath(request, User.objects.all()).values("pk")
+        if is_restricted(request):
+            return allowed.filter(scope=ApiKey.Scope.NONE, user__in=below)
+        return allowed.filter(Q(scope=ApiKey.Scope.NONE) | Q(user__in=below))
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False also for a key with which one could do more than the reader may."""
+        if not super().has_change_permission(request, obj):
+            return False
+        if obj is None or obj.pk is None or not obj.scope or is_superuser(request):
+            return True
+        return self.changeable(request, ApiKey.objects.filter(pk=obj.pk)).exists()
+
+    def get_field_queryset(self, db: str | None, db_field: Any, request: HttpRequest) -> QuerySet[Any] | None:
+        """Return for whom keys are made: by a lead for the people of the led teams who may no more than the lead."""
+        rows = super().get_field_queryset(db, db_field, request)
+        if rows is None or db_field.name != "user" or not is_restricted(request):
+            return rows
+        return beneath(request, in_charge_of(rows, request.user))
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         """Save the row; a new one with a fresh secret, handed to `response_add` on the row."""
+        if obj.scope and not change and not beneath(request, User.objects.filter(pk=obj.user_id)).exists():
+            raise PermissionDenied
         if not change:
             secret = keys.new_secret()
             keys.assign(obj, secret)
@@ -176,7 +213,8 @@ class ApiKeyAdmin(PermanentAdmin):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """Return the form; who may not change quotas leaves those of the key alone."""
         form: Any = super().get_form(request, obj, change=change, **kwargs)
-        form.may_limit = may_limit(request)
+        is_own = obj is not None and obj.user_id == request.user.pk
+        form.may_limit = may_limit(request) and not (is_own and is_restricted(request))
         return form
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:

@@ -14,8 +14,10 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import counters
 from accounts.models import Quota, QuotaRaise, QuotaWindow, User
+from accounts.roles import in_charge_of
 from gateway.admin.quota_raises import RaiseInline
 from gateway.admin_base import LedgerAdmin, ModelAdmin, PermanentAdmin, column, grouped
+from gateway.admin_scope import is_restricted
 
 STARTS, ENDS = column(QuotaWindow, "starts_at"), column(QuotaWindow, "ends_at")
 RAISE_STARTS, RAISE_ENDS = column(QuotaRaise, "starts_at"), column(QuotaRaise, "ends_at")
@@ -77,8 +79,28 @@ class QuotaAdmin(PermanentAdmin):
         return [] if obj is None else [RaiseInline]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Return what the counters of a quota are of: another subject or unit would make them untrue."""
-        return () if obj is None else ("team", "user", "key", "unit", "window", "currency")
+        """Return what the counters of a quota are of: another subject or unit would make them untrue.
+
+        A lead limits people and keys; what a team may use is decided above.
+        """
+        if obj is None:
+            return ("team",) if is_restricted(request) else ()
+        return ("team", "user", "key", "unit", "window", "currency")
+
+    def changeable(self, request: HttpRequest, rows: QuerySet[Any] | None = None) -> QuerySet[Any]:
+        """Return those of `rows` that the reader may change: a lead those of people and keys, but not the own."""
+        allowed = super().changeable(request, rows)
+        if not is_restricted(request):
+            return allowed
+        return allowed.filter(team=None).exclude(user=request.user.pk).exclude(key__user=request.user.pk)
+
+    def get_field_queryset(self, db: str | None, db_field: Any, request: HttpRequest) -> QuerySet[Any] | None:
+        """Return whom and which keys a quota can be of: of a lead's, those of the led teams except the own."""
+        rows = super().get_field_queryset(db, db_field, request)
+        if rows is None or db_field.name not in ("user", "key") or not is_restricted(request):
+            return rows
+        own = {"pk" if db_field.name == "user" else "user": request.user.pk}
+        return in_charge_of(rows, request.user).exclude(**own)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Save the raises, each with who granted it."""
