@@ -114,7 +114,7 @@ class TeamAdmin(PermanentAdmin):
         lead = obj.lead if "lead" in form.changed_data else None
         if lead is not None and not roles_of(lead) & {Role.TEAM_LEAD, Role.ADMINISTRATOR}:
             lead.groups.add(Group.objects.get(name=Role.TEAM_LEAD))
-            text = gettext("%(user)s has the role “Team lead” with this, and may log in here.")
+            text = gettext("The role “Team lead” was given to %(user)s, who can log in here with it.")
             self.message_user(request, text % {"user": lead})
 
     @admin.display(description=_("see also"))
