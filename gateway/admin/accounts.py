@@ -7,6 +7,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
@@ -202,7 +203,11 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
             return TimeZoneField(
                 label=capfirst(db_field.verbose_name), empty=_("the business time zone"), required=False
             )
-        return super().formfield_for_dbfield(db_field, request, **kwargs)
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name == "groups" and field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            # A new group is nothing to make in passing.
+            field.widget = field.widget.widget
+        return field
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Return the defaults of a new person: the password that an administrator thought up is temporary."""
@@ -213,13 +218,15 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None or (is_superuser(request) and obj.pk != request.user.pk):
             return fieldsets
-        groups = "groups" if may_give_roles(request) and obj.pk != request.user.pk else "roles_text"
+        shown = {"groups": "groups" if may_give_roles(request) and obj.pk != request.user.pk else "roles_text"}
+        if not self.has_change_permission(request, obj):
+            shown |= {"password": "", "must_change_password": ""}
         parts = []
         for title, options in fieldsets:
             fields = options["fields"]
             if "is_superuser" not in fields or is_superuser(request):
-                swapped = tuple(groups if field == "groups" else field for field in fields)
-                parts.append((title, {**options, "fields": swapped}))
+                kept = tuple(name for field in fields if (name := shown.get(str(field), field)))
+                parts.append((title, {**options, "fields": kept}))
         return parts
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:

@@ -299,4 +299,6 @@ class Deeds(LeadTestCase):
         for model in (User, Team):
             page = self.client.get(list_url(model))
             self.assertNotContains(page, "deactivate")
-        self.assertNotContains(self.client.get(row_url(self.member)), "user_permissions")
+        page = self.client.get(row_url(self.member))
+        for name in ("user_permissions", "is_superuser", "field-password", "field-must_change_password"):
+            self.assertNotContains(page, name)
