@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from providers.price_rows import clean_tiers, zone_named
+from providers.row import Row
 
 # A provider's name is the part before the slash of a target, `provider/model`.
 name_validator = RegexValidator(
@@ -33,7 +34,7 @@ class ConfigVersion(models.Model):
         return str(self.number)
 
 
-class Provider(models.Model):
+class Provider(Row):
     """A platform account that answers calls: its address, wire format and timeouts."""
 
     class Kind(models.TextChoices):
@@ -136,7 +137,7 @@ class Provider(models.Model):
         validate_provider(self)
 
 
-class Credential(models.Model):
+class Credential(Row):
     """A secret of a provider account, encrypted at rest and never shown again."""
 
     provider = models.ForeignKey(Provider, models.CASCADE, related_name="credentials", verbose_name=_("provider"))
@@ -174,7 +175,7 @@ class Credential(models.Model):
         return decrypt(self.encrypted_secret)
 
 
-class Model(models.Model):
+class Model(Row):
     """A model that a provider offers."""
 
     provider = models.ForeignKey(Provider, models.CASCADE, related_name="models", verbose_name=_("provider"))
@@ -227,7 +228,7 @@ class Model(models.Model):
         validate_flags(self.flags)
 
 
-class Price(models.Model):
+class Price(Row):
     """What a model costs from a moment on, per million tokens. Appended, never changed, so history does not move."""
 
     class Source(models.TextChoices):

@@ -8,9 +8,10 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models.books import CallRecord
 from accounts.models.people import ApiKey, Team, User
 from accounts.money import MoneyField
+from providers.row import Row
 
 
-class Correction(models.Model):
+class Correction(Row):
     """An amount that is added to the books afterwards, on a day of an open month. Appended, never changed.
 
     What it adds is in `UsageDaily` too, under the same dimensions. Quota windows are left alone: they limited what was
@@ -70,7 +71,7 @@ class Correction(models.Model):
         return f"{self.booked_on} {self.user}: {self.cost.normalize():f} {self.currency}".rstrip()
 
 
-class ClosedMonth(models.Model):
+class ClosedMonth(Row):
     """A month whose books are closed: nothing is added to its days any more. It is never opened again."""
 
     month = models.DateField(_("month"), unique=True, help_text=_("Its first day, in the business time zone."))

@@ -5,9 +5,10 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models.people import User
 from accounts.money import MoneyField
+from providers.row import Row
 
 
-class Invoice(models.Model):
+class Invoice(Row):
     """An uploaded invoice file of one provider. Withdrawn, never deleted."""
 
     provider_name = models.CharField(_("provider"), max_length=60)

@@ -8,9 +8,10 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models.people import Team
 from providers.encryption import decrypt, encrypt
+from providers.row import Row
 
 
-class NotificationChannel(models.Model):
+class NotificationChannel(Row):
     """A chat group, a mailbox or a program that is told of events."""
 
     class Kind(models.TextChoices):

@@ -9,10 +9,11 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.networks import clean_networks
 from providers.models import name_validator
+from providers.row import Row
 from routing.models import CaptureMode, Policy
 
 
-class Team(models.Model):
+class Team(Row):
     """A group of people whose usage is reported and limited together."""
 
     name = models.CharField(_("name"), max_length=100, unique=True)
@@ -38,7 +39,7 @@ class Team(models.Model):
         return self.name
 
 
-class User(AbstractUser):
+class User(Row, AbstractUser):
     """A person, or a service: a program whose keys are a team's.
 
     Deactivated, never deleted: the books keep the name.
@@ -77,7 +78,7 @@ class User(AbstractUser):
         return not self.is_service and super().check_password(raw_password)
 
 
-class ApiKey(models.Model):
+class ApiKey(Row):
     """A personal key. Only its first characters and a keyed digest are stored (accounts/keys.py)."""
 
     class Scope(models.TextChoices):
@@ -156,7 +157,7 @@ class ApiKey(models.Model):
             raise ValidationError({"allowed_networks": error}) from error
 
 
-class KeyHandover(models.Model):
+class KeyHandover(Row):
     """A secret on its way to its owner: behind a link that shows it once."""
 
     key = models.ForeignKey(ApiKey, models.CASCADE, related_name="handovers", verbose_name=_("key"))

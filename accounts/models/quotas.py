@@ -8,9 +8,10 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.people import ApiKey, Team, User
+from providers.row import Row
 
 
-class Quota(models.Model):
+class Quota(Row):
     """A limit on what a team, a user or a key may use in a window of time."""
 
     class Unit(models.TextChoices):
@@ -115,7 +116,7 @@ class QuotaWindow(models.Model):
         return f"{self.quota} @ {self.starts_at:%Y-%m-%d %H:%M}"
 
 
-class QuotaRaise(models.Model):
+class QuotaRaise(Row):
     """A temporary addition to the limit of a quota."""
 
     quota = models.ForeignKey(Quota, models.PROTECT, related_name="raises", verbose_name=_("quota"))

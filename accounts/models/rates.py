@@ -8,10 +8,12 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from providers.row import Row
+
 _currency = RegexValidator(r"^[A-Z]{3}\Z")
 
 
-class ExchangeRate(models.Model):
+class ExchangeRate(Row):
     """How much of `to_currency` one unit of `from_currency` is worth. Dated and appended, so a report never moves."""
 
     from_currency = models.CharField(_("from"), max_length=3, validators=[_currency])

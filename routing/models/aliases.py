@@ -6,11 +6,12 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from providers.models import Model
+from providers.row import Row
 from routing.models.routes import Route
 from routing.models.scenes import Scene
 
 
-class ModelAlias(models.Model):
+class ModelAlias(Row):
     """A name that clients may ask for, and what it means."""
 
     pattern = models.CharField(

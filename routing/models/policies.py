@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from providers.models import Model, name_validator
+from providers.row import Row
 from providers.target import ANY_MODEL
 from routing.models.routes import Route
 from routing.models.scenes import Scene
@@ -21,7 +22,7 @@ class CaptureMode(models.TextChoices):
     FULL = "full", _("everything, prompts included")
 
 
-class Policy(models.Model):
+class Policy(Row):
     """How a call finds its targets."""
 
     class Mode(models.TextChoices):
@@ -145,7 +146,7 @@ class Policy(models.Model):
             raise ValidationError(faults)
 
 
-class ClassifierEntry(models.Model):
+class ClassifierEntry(Row):
     """One of the small models that classify the intent of a call, in order."""
 
     policy = models.ForeignKey(Policy, models.CASCADE, related_name="classifier_entries", verbose_name=_("policy"))
@@ -180,7 +181,7 @@ class RequestKind(models.TextChoices):
     COUNT = "count", _("token count")
 
 
-class KindRule(models.Model):
+class KindRule(Row):
     """Where a policy sends the requests of one kind, if not where kinds of that sort go by themselves."""
 
     class Action(models.TextChoices):

@@ -7,9 +7,10 @@ from django.utils.translation import gettext_lazy as _
 
 from providers.models import Model, name_validator
 from providers.presets import wire_format_of
+from providers.row import Row
 
 
-class Route(models.Model):
+class Route(Row):
     """An ordered list of targets."""
 
     class Order(models.TextChoices):
@@ -40,7 +41,7 @@ class Route(models.Model):
         return [str(model) for model in models_of_route if wire_format_of(model.provider) != "anthropic"]
 
 
-class RouteEntry(models.Model):
+class RouteEntry(Row):
     """One target of a route."""
 
     route = models.ForeignKey(Route, models.CASCADE, related_name="entries", verbose_name=_("route"))

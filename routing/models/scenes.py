@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from providers.row import Row
 from routing.intent.patterns import PatternInvalid, compiled
 from routing.models.routes import Route
 from routing.policy_rules import fault_of_deleting
@@ -21,7 +22,7 @@ _MAX_KEYWORDS = 100
 _MAX_KEYWORD_LENGTH = 100
 
 
-class Scene(models.Model):
+class Scene(Row):
     """A kind of intent, and the route that serves it."""
 
     name = models.CharField(_("name"), max_length=50, unique=True, validators=[MinLengthValidator(2)])
@@ -88,7 +89,7 @@ class Effort(models.TextChoices):
     MAX = "max", _("maximum")
 
 
-class SceneRule(models.Model):
+class SceneRule(Row):
     """A rule that chooses a scene without asking anybody: all of its conditions that are set must hold."""
 
     scene = models.ForeignKey(Scene, models.CASCADE, related_name="rules", verbose_name=_("scene"))

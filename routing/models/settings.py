@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from providers.encryption import decrypt, encrypt
 from providers.models import Model
+from providers.row import Row
 from providers.target import ANY_MODEL
 from routing.models.policies import CaptureMode
 
@@ -45,7 +46,7 @@ class SearchKind(models.TextChoices):
     TAVILY = "tavily", _("Tavily or compatible")
 
 
-class RuntimeSettings(models.Model):
+class RuntimeSettings(Row):
     """One row: what an administrator changes while the gateway runs."""
 
     capture = models.CharField(_("capture"), max_length=10, choices=CaptureMode.choices, default=CaptureMode.METADATA)
