@@ -6,15 +6,19 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import connection
+from django.utils.translation import gettext_noop
 
+from accounts import audit
 from accounts.ledger_rows import time_value, write
-from accounts.models import Quota, QuotaWindow
+from accounts.models import AuditEntry, Quota, QuotaWindow
 from accounts.verification import quota_row
 from accounts.window_sql import create_window, lock_quotas, lock_windows, save_windows
 
 # Windows of a minute are rate limits: nobody accounts by them, and each key makes up to 1440 a day.
 _MINUTES_KEPT = timedelta(days=2)
 _PURGED_AT_ONCE = 5000
+# As the audit log says it.
+RESET = gettext_noop("Counter reset.")
 _TICK = timedelta(microseconds=1)
 
 
@@ -49,6 +53,8 @@ def reset(quota_ids: Collection[int], now: datetime) -> dict[int, Reset]:
         moved = create_window(quota_row(quotas[quota_id]), moment, window.ends_at)
         window.used -= moved
         window.is_changed = True
+        used = (f"{done[quota_id].used.normalize():f}", "0")
+        audit.record(AuditEntry.Action.OTHER, quotas[quota_id], {"used": used}, RESET)
     save_windows(windows.values())
     return done
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
+from accounts import audit
 from accounts.models import ApiKey, Quota
 
 UNITS = (Quota.Unit.REQUESTS, Quota.Unit.TOKENS)
@@ -44,7 +45,7 @@ def set_minute_limits(keys: Sequence[ApiKey], limits: Mapping[str, int | None]) 
                     _change(first, limit)
                 elif limit is not None:
                     missing.append(Quota(key=key, unit=unit, window=Quota.Window.MINUTE, limit=Decimal(limit)))
-        Quota.objects.bulk_create(missing, batch_size=500)
+        audit.created(Quota.objects.bulk_create(missing, batch_size=500))
 
 
 def _change(row: Quota, limit: int | None) -> None:

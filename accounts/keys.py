@@ -11,11 +11,17 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
+from accounts import audit
+from accounts.audit_values import stored_many
 from accounts.models import ApiKey, KeyNetwork, User
 
 MARK = "wg_"
 PREFIX_LENGTH = 10
+# As the audit log says it.
+ISSUED_TOGETHER = gettext_noop("Issued with others.")
+ROTATED = gettext_noop("Rotated.")
 # A secret that a person brings along. Ours have 46 characters; shorter than this one can be guessed.
 MINIMUM_LENGTH = 20
 
@@ -107,7 +113,8 @@ def issue_all(users: Sequence[User], name: str, **fields: Any) -> list[tuple[Api
         ]
         if faults:
             raise ValidationError(_some(faults))
-        ApiKey.objects.bulk_create([key for key, _secret in issued], batch_size=500)
+        rows = ApiKey.objects.bulk_create([key for key, _secret in issued], batch_size=500)
+        audit.created(rows, ISSUED_TOGETHER if len(rows) > 1 else "")
     return issued
 
 
@@ -161,7 +168,9 @@ def rotate_all(instead_of: Mapping[int, str | None], grace: timedelta) -> list[t
             rotated.append((row, secret))
         if faults:
             raise ValidationError(_some(faults))
+        before = stored_many(ApiKey, [row.pk for row, _secret in rotated])
         ApiKey.objects.bulk_update([row for row, _secret in rotated], _ROTATED, batch_size=100)
+        audit.changed(ApiKey, before, ROTATED)
     return rotated
 
 
@@ -171,7 +180,7 @@ def clear_flag(key: ApiKey) -> str:
         seen = KeyNetwork.objects.filter(key=key)
         networks = ", ".join(seen.order_by("-last_seen_at").values_list("network", flat=True)[:50])
         seen.delete()
-        ApiKey.objects.filter(pk=key.pk).update(flagged_at=None, flag_reason="")
+        audit.update(ApiKey.objects.filter(pk=key.pk), flagged_at=None, flag_reason="")
     return networks
 
 
@@ -183,5 +192,5 @@ def revoke(key: ApiKey) -> None:
         key.revoked_at = key.revoked_at or now
         key.save(update_fields=["is_active", "revoked_at"])
     # Should the key be activated again, its former secret must not come back with it.
-    if ApiKey.objects.filter(pk=key.pk, previous_expires_at__gt=now).update(previous_expires_at=now):
+    if audit.update(ApiKey.objects.filter(pk=key.pk, previous_expires_at__gt=now), previous_expires_at=now):
         key.previous_expires_at = now

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from accounts import audit
 from accounts.models import User
 
 
@@ -32,7 +33,7 @@ class ForcePasswordChange:
             before = user.password
             response = self.get_response(request)
             if request.method == "POST" and user.password != before:
-                User.objects.filter(pk=user.pk, password=user.password).update(must_change_password=False)
+                audit.update(User.objects.filter(pk=user.pk, password=user.password), must_change_password=False)
                 # Django's page after a change leads nowhere.
                 return HttpResponseRedirect(reverse("admin:index"))
             return response

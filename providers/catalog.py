@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 from django.db import transaction
 from django.db.models import OuterRef, Subquery
+from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -23,6 +24,10 @@ from providers.models import Model, Price, Provider
 from providers.platform_calls import Platform, open_platform
 from providers.platforms import vendor_of
 from providers.presets import PRESETS, endpoint
+
+# Sent within the transaction of a refresh, which writes in bulk: `provider`, and the model ids that are `added`,
+# `changed` and `missing`.
+refreshed = Signal()
 
 _MAX_RESULT = 300
 # Where a price is from that a refresh brought.
@@ -80,6 +85,13 @@ def refresh_models(provider: Provider, *, transport: httpx.BaseTransport | None 
         has_new_prices = _append_prices([*new, *(row for name, row in rows.items() if name in found)], found)
         if new or changed or newly_gone or has_new_prices:
             config_version.bump()  # bulk operations send no signal
+        refreshed.send(
+            sender=Provider,
+            provider=provider,
+            added=[row.model_id for row in new],
+            changed=[row.model_id for row in changed],
+            missing=[row.model_id for row in newly_gone],
+        )
     return RefreshResult(len(new), len(changed), len(gone))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
+from accounts import audit
 from accounts.models import User
 from gateway.config.accounts import write_keys, write_quotas, write_team_relations, write_teams, write_users
 from gateway.config.document import Unreadable, load
@@ -61,7 +62,7 @@ def apply(
         raise Refused([str(error)]) from None
     document = parse(raw, problems, read_secret)
     try:
-        with contextlib.ExitStack() as undo, transaction.atomic():
+        with contextlib.ExitStack() as undo, audit.together():
             run = Run(problems, prune)
             _write(run, document, can_hand_out=keys_out is not None)
             if problems:

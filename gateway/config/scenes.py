@@ -6,6 +6,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
+from accounts import audit
 from gateway.config.fields import at
 from gateway.config.rows import Run, located
 from gateway.config.schema import Item
@@ -59,7 +60,7 @@ def _let_the_first_go(run: Run, items: list[Item]) -> None:
         return
     if first.policies.exists() or first.aliases.exists() or first.kind_rules.exists():
         return
-    Scene.objects.filter(pk=first.pk).update(is_default=False)
+    audit.update(Scene.objects.filter(pk=first.pk), is_default=False)
     first.is_default = False
     first.delete()
     del run.rows["scene"][first.name]

@@ -4,12 +4,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
+from accounts import audit
 from providers import config_version
 from providers.encryption import Undecryptable, reencrypt
 from providers.models import Credential
 from routing.models import RuntimeSettings
+
+ENCRYPTED_ANEW = gettext_noop("The same secret, encrypted anew.")
 
 
 class Command(BaseCommand):
@@ -26,7 +29,8 @@ class Command(BaseCommand):
                 lost.append(f"{credential.provider.name}/{credential.name}")
                 continue
             # Only if it is still the secret that was read: somebody may just have entered another.
-            count += Credential.objects.filter(pk=credential.pk, encrypted_secret=old).update(encrypted_secret=new)
+            same = Credential.objects.filter(pk=credential.pk, encrypted_secret=old)
+            count += len(audit.update(same, ENCRYPTED_ANEW, encrypted_secret=new))
         settings = RuntimeSettings.load()
         if old := settings.encrypted_search_secret:
             try:
@@ -34,9 +38,8 @@ class Command(BaseCommand):
             except Undecryptable:
                 lost.append(_("the search secret"))
             else:
-                count += RuntimeSettings.objects.filter(pk=settings.pk, encrypted_search_secret=old).update(
-                    encrypted_search_secret=new
-                )
+                same_settings = RuntimeSettings.objects.filter(pk=settings.pk, encrypted_search_secret=old)
+                count += len(audit.update(same_settings, ENCRYPTED_ANEW, encrypted_search_secret=new))
         config_version.bump()
         self.stdout.write(
             ngettext("%(count)s credential encrypted anew.", "%(count)s credentials encrypted anew.", count)
