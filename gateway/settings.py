@@ -96,6 +96,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "gateway.audit_trail.AuditTrail",
     "gateway.locale_of_user.LocaleOfUser",
     "gateway.first_login.ForcePasswordChange",
     "django.contrib.messages.middleware.MessageMiddleware",

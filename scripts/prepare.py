@@ -116,15 +116,19 @@ def bring_up(data_dir: Path, config: Path | None, start_model: Callable[[], int]
     from django.core.management.base import SystemCheckError
     from django.db import OperationalError, connections
 
+    from accounts.audit import acting
+    from gateway.audit_trail import command_actor
+
     try:
         call_command("check", stdout=io.StringIO())
         collect_static()
         with one_at_a_time():
             migrate()
             output = Copy(sys.stdout)
-            call_command("bootstrap", stdout=output, **({"demo_port": start_model()} if start_model else {}))
-            if config:
-                call_command("apply_config", str(config), keys_out=data_dir / "issued-keys.jsonl")
+            with acting(command_actor("serve")):
+                call_command("bootstrap", stdout=output, **({"demo_port": start_model()} if start_model else {}))
+                if config:
+                    call_command("apply_config", str(config), keys_out=data_dir / "issued-keys.jsonl")
             train_scorers()
     except SystemCheckError as error:
         raise SetupError(str(error).strip()) from error
