@@ -24,17 +24,17 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts import audit
 from gateway.admin_scope import ScopedPage, ScopedRows, names_in_scope
+from gateway.audited_pages import AuditedPages
 from providers.config_version import bump
 
 if TYPE_CHECKING:
     # Generic in the stubs, not at run time.
-    _DjangoModelAdmin = admin.ModelAdmin[Any]
     _DjangoStackedInline = admin.StackedInline[Any, Any]
     _DjangoTabularInline = admin.TabularInline[Any, Any]
     _DjangoPaginator = Paginator[Any]
 else:
-    _DjangoModelAdmin = admin.ModelAdmin
     _DjangoStackedInline = admin.StackedInline
     _DjangoTabularInline = admin.TabularInline
     _DjangoPaginator = Paginator
@@ -117,7 +117,7 @@ def _form_field(db_field: "models.Field[Any, Any]", kwargs: dict[str, Any]) -> d
     return kwargs
 
 
-class ModelAdmin(ScopedPage, _DjangoModelAdmin):
+class ModelAdmin(ScopedPage, AuditedPages):
     """The base of all our pages."""
 
     list_per_page = 100
@@ -132,19 +132,18 @@ class ModelAdmin(ScopedPage, _DjangoModelAdmin):
         return field
 
     def update_rows(self, request: HttpRequest, queryset: models.QuerySet[Any], log: str, **values: Any) -> int:
-        """Set `values` on the rows, write the admin's log with the text `log`, return how many rows there were.
+        """Set `values` on the rows, write the logs with the text `log`, return how many rows there were.
 
         Raises the config version, because an update sends no signal.
         """
         with transaction.atomic():
-            rows = list(queryset)
-            self.model._default_manager.filter(pk__in=[row.pk for row in rows]).update(**values)
+            rows = audit.update(queryset, log, **values)
             bump()
             self.log_rows(request, rows, log)
         return len(rows)
 
     def log_rows(self, request: HttpRequest, rows: list[Any], log: str) -> None:
-        """Write one line of the admin's log for each of `rows`."""
+        """Write one line of the admin's log for each of `rows`. The audit log is another one (accounts/audit.py)."""
         LogEntry.objects.log_actions(
             user_id=str(request.user.pk),
             queryset=rows,
@@ -382,8 +381,8 @@ def make_default(model_admin: ModelAdmin, request: HttpRequest, queryset: models
         return
     manager = model_admin.model._default_manager
     with transaction.atomic():
-        manager.filter(is_default=True).exclude(pk=rows[0].pk).update(is_default=False)
-        manager.filter(pk=rows[0].pk).update(is_default=True, **values)
+        audit.update(manager.filter(is_default=True).exclude(pk=rows[0].pk), is_default=False)
+        audit.update(manager.filter(pk=rows[0].pk), is_default=True, **values)
         bump()
         model_admin.log_rows(request, rows, "Made the default.")
     model_admin.message_user(request, _("%(row)s is the default.") % {"row": rows[0]})

@@ -21,6 +21,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts import audit
 from accounts.models import ApiKey, CallRecord, Quota, Team, User
 from accounts.roles import Role, let_in, roles_of
 from gateway.admin.key_bulk import issue_page, issue_view, posted, selected_users
@@ -283,7 +284,7 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
         before = User.objects.filter(pk=id).values_list("password", flat=True).first()
         response = super().user_change_password(request, id, form_url)
         if request.method == "POST" and str(request.user.pk) != id:
-            User.objects.filter(pk=id).exclude(password=before).update(must_change_password=True)
+            audit.update(User.objects.filter(pk=id).exclude(password=before), must_change_password=True)
         return response
 
     @admin.action(permissions=["change"], description=_("Deactivate the selected %(verbose_name_plural)s"))

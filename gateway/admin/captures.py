@@ -12,9 +12,11 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, gettext_noop, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts import audit
+from accounts.models import AuditEntry
 from gateway.admin.calls import OfCallAdmin, id_text
 from gateway.admin_base import column, exact_time, grouped, row_link
 from gateway.capture import read_stage
@@ -23,6 +25,9 @@ from gateway.models import Capture
 FLAGS = (column(Capture, "is_full"), column(Capture, "is_truncated"))
 EXPIRES = column(Capture, "expires_at")
 STAGES = ("client_request", "upstream_request", "upstream_response", "client_response")
+# As the audit log says it.
+READ = gettext_noop("Read the kept prompt and answer.")
+DOWNLOADED = gettext_noop("Downloaded a kept prompt or answer.")
 # A longer body is folded away until it is clicked.
 _OPEN_UP_TO_CHARACTERS = 20_000
 
@@ -144,6 +149,13 @@ def _folded(summary: str, text: str, *, is_open: bool) -> SafeString:
     )
 
 
+def _note_reading(capture: Capture, note: str) -> None:
+    """Write into the audit log that somebody reads what a person wrote; headers and sizes are no prompt."""
+    if capture.is_full:
+        name = f"{capture.call.user}: {capture.call}"
+        audit.record(AuditEntry.Action.OTHER, capture, note=note, name=name)
+
+
 @admin.register(Capture)
 class CaptureAdmin(OfCallAdmin):
     """What was kept of exchanges."""
@@ -179,6 +191,13 @@ class CaptureAdmin(OfCallAdmin):
         own = path("<uuid:call_id>/<str:stage>/body", view, name="gateway_capture_body")
         return [own, *super().get_urls()]
 
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Show the exchange, and note who read whose."""
+        capture: Capture | None = kwargs.get("obj")
+        if capture is not None:
+            _note_reading(capture, READ)
+        return super().render_change_form(request, context, *args, **kwargs)
+
     def body_view(self, request: HttpRequest, call_id: Any, stage: str) -> HttpResponse:
         """Answer with the body of one stage, unchanged, as a file: a browser must not render it."""
         if stage not in STAGES:
@@ -190,6 +209,8 @@ class CaptureAdmin(OfCallAdmin):
         body: str | None = read.get("body") if read is not None else None
         if body is None:
             raise Http404
+        assert capture is not None
+        _note_reading(capture, DOWNLOADED)
         return HttpResponse(
             body.encode("utf-8", "backslashreplace"),
             content_type="text/plain; charset=utf-8",

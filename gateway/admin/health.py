@@ -11,9 +11,11 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, gettext_noop, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts import audit
+from accounts.models import AuditEntry
 from gateway.admin.entries import EntryAdmin
 from gateway.admin_base import ModelAdmin, column, exact_time, list_link
 from providers.models import Provider
@@ -21,6 +23,9 @@ from routing.models import (
     StickySession,
     TargetHealth,
 )
+
+# As the audit log says it.
+RESET = gettext_noop("Cooldown ended.")
 
 
 def _span(seconds: int) -> str:
@@ -136,6 +141,8 @@ class TargetHealthAdmin(ModelAdmin):
             )
             if rows:
                 self.log_rows(request, rows, "Reset.")
+            for row in rows:
+                audit.record(AuditEntry.Action.OTHER, row, {"failures": (row.failures, 0)}, RESET)
         count = len(rows)
         self.message_user(
             request, ngettext("%(count)d cooldown ended.", "%(count)d cooldowns ended.", count) % {"count": count}
