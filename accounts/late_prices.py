@@ -15,21 +15,16 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.translation import gettext_noop
 
-from accounts import audit
 from accounts.ledger_rows import DayTotals, RunningRow, uuid_value, write
 from accounts.ledger_sql import lower_days, raise_days
-from accounts.models import AuditEntry, CallRecord
+from accounts.models import CallRecord
 from accounts.money import from_units, to_units
 from accounts.window_sql import cost_windows_at, save_windows
-from providers.models import Model
 from providers.pricing import cost_of, uncached_cost_of
 from providers.target import PriceList
 
 BATCH = 500
-# As the audit log says it.
-PRICED_LATE = gettext_noop("Priced calls that had no cost.")
 # What a call without a cost is, as `UsageDaily.unpriced_calls` counts it: settled, and tokens were used.
 UNPRICED = (
     Q(cost__isnull=True)
@@ -81,20 +76,11 @@ def price_calls(
                 rest = rest.select_for_update(of=("self",))
             batch = list(rest.order_by("pk")[:BATCH])
             if not batch:
-                if summary.priced and not dry_run:
-                    _note(provider_name, model_name, summary)
                 return summary
             last = batch[-1].pk
             priced = list(_priced(batch, price_at, summary))
             if priced and not dry_run:
                 _book(priced, by)
-
-
-def _note(provider_name: str, model_name: str, summary: Summary) -> None:
-    """Write into the audit log what was priced; by whom each call says for itself."""
-    row = Model.objects.filter(provider__name=provider_name, model_id=model_name).first() or Model()
-    changes = {"calls": (None, summary.priced), "costs": (None, summary.in_words())}
-    audit.record(AuditEntry.Action.OTHER, row, changes, PRICED_LATE, name=f"{provider_name}/{model_name}")
 
 
 @dataclass(frozen=True, slots=True)
