@@ -19,8 +19,7 @@ _NAMES = {
     "no longer listed": gettext_lazy("no longer listed"),
     "used": gettext_lazy("used"),
     "keys": gettext_lazy("keys"),
-    "calls": gettext_lazy("calls"),
-    "costs": gettext_lazy("costs"),
+    "captures": gettext_lazy("captures"),
     "failures": gettext_lazy("failures"),
     "left out before": gettext_lazy("not written down before this one"),
 }

@@ -16,16 +16,21 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import Model
+from django.db.models.signals import pre_save
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
 from accounts import audit
+from accounts.audit_signals import AUDITED
 from accounts.models import AuditEntry, User
 from gateway.asgi import application
 from gateway.audit_trail import command_actor
 from manage import CommandLine
 from providers.encryption import encrypt
 from providers.models import Credential, Provider
+from tests.admin.rows import make_rows
+from tests.fakes.transport import Reply, text_stream
 from tests.gateway.case import GatewayCase
 from tests.gateway.config_files import FULL, SECRETS, ConfigCase
 
@@ -63,6 +68,21 @@ class ThroughTheApplication(GatewayCase):
         written = [(entry.actor_name, entry.address, entry.object_name, entry.via) async for entry in found]
         assert written == [("anna", "192.0.2.0", "anna", "admin"), ("bert", "192.0.2.1", "bert", "admin")]
         assert audit.actor() is None
+
+    async def test_a_call_saves_no_row_that_is_written_down(self) -> None:
+        before = await AuditEntry.objects.acount()
+        saved: list[type[Model]] = []
+
+        def note(sender: type[Model], **_kwargs: Any) -> None:
+            saved.append(sender)
+
+        pre_save.connect(note)
+        self.addCleanup(pre_save.disconnect, note)
+        async with self.gateway(Reply(text_stream("hello")), Reply(text_stream("hello"))) as gateway:
+            for _number in range(2):
+                assert (await gateway.send()).status_code == 200
+        assert not set(saved) & {*AUDITED, AuditEntry}
+        assert await AuditEntry.objects.acount() == before
 
     async def test_behind_a_trusted_proxy_the_address_is_the_clients(self) -> None:
         client = await sync_to_async(self.browser)(None)
@@ -144,6 +164,16 @@ class Commands(ConfigCase):
         entry = AuditEntry.objects.latest("pk")
         self.assertEqual(entry.note, "The same secret, encrypted anew.")
         self.assertEqual(entry.changes, {"encrypted_secret": ["••••", "••••"]})
+
+
+class KeptPrompts(TestCase):
+    def test_deleting_them_all_is_written_down(self) -> None:
+        make_rows(2)
+        call_command("purge_captures", "--all", stdout=io.StringIO())
+        entry = AuditEntry.objects.latest("pk")
+        self.assertEqual((entry.note, entry.changes), ("Deleted kept prompts and answers.", {"captures": [2, 0]}))
+        call_command("purge_captures", "--all", stdout=io.StringIO())
+        self.assertEqual(AuditEntry.objects.latest("pk"), entry)
 
 
 class ListOfModels(TestCase):

@@ -2,8 +2,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
+from accounts import audit
+from accounts.models import AuditEntry
 from gateway.capture import purge
+from routing.models import RuntimeSettings
+
+# As the audit log says it.
+DELETED = gettext_noop("Deleted kept prompts and answers.")
 
 
 class Command(BaseCommand):
@@ -13,4 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--all", action="store_true", help="delete every capture, expired or not")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.stdout.write(f"Deleted {purge(timezone.now(), everything=options['all'])} captures.")
+        count = purge(timezone.now(), everything=options["all"])
+        if count:
+            audit.record(AuditEntry.Action.OTHER, RuntimeSettings.load(), {"captures": (count, 0)}, DELETED)
+        self.stdout.write(f"Deleted {count} captures.")
