@@ -13,7 +13,7 @@ from typing import Any
 from django.contrib.auth.models import Group, Permission
 from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.db import models
-from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 from django.utils.translation import gettext_noop
 
 from accounts import audit
@@ -73,6 +73,7 @@ def connect() -> None:
         uid = f"audit-{model._meta.label}"
         pre_save.connect(_before_save, sender=model, dispatch_uid=uid)
         post_save.connect(_after_save, sender=model, dispatch_uid=uid)
+        pre_delete.connect(_before_delete, sender=model, dispatch_uid=uid)
         post_delete.connect(_after_delete, sender=model, dispatch_uid=uid)
     for field in RELATIONS:
         through: Any = field.remote_field.through
@@ -108,6 +109,16 @@ def _after_save(sender: type[models.Model], instance: models.Model, created: boo
         hashes_anew = kwargs["update_fields"] == {"password"} and vars(instance).get("_password") is None
         note = HASHED_ANEW if hashes_anew and isinstance(instance, User) else ""
         audit.record(AuditEntry.Action.CHANGE, instance, changes, note)
+
+
+def _before_delete(sender: type[models.Model], instance: models.Model, **_kwargs: Any) -> None:
+    """Write down which other rows lose their relation to the row: Django does that by an update."""
+    for relation in sender._meta.related_objects:
+        model: Any = relation.related_model
+        if model in AUDITED and getattr(relation, "on_delete", None) is models.SET_NULL:
+            before = f"{instance} ({instance.pk})"
+            for row in model._base_manager.filter(**{relation.field.name: instance}):
+                audit.record(AuditEntry.Action.CHANGE, row, {relation.field.name: (before, None)})
 
 
 def _after_delete(sender: type[models.Model], instance: models.Model, **_kwargs: Any) -> None:

@@ -139,6 +139,17 @@ class Saving(AuditCase):
         self.assertEqual(set(found), {"providers.provider", "providers.model", "providers.price"})
         self.assertEqual(found["providers.model"].changes["model_id"], ["big", None])
 
+    def test_a_relation_that_a_deletion_empties_is_a_change_of_the_other_row(self) -> None:
+        route = Route.objects.create(name="everyday")
+        shadow = Policy.objects.create(name="shadow", route=route)
+        Policy.objects.create(name="main", route=route, shadow=shadow)
+        self.begin()
+        pk = shadow.pk
+        shadow.delete()
+        changed, deleted = self.entries()
+        self.assertEqual((changed.object_name, changed.changes), ("main", {"shadow": [f"shadow ({pk})", None]}))
+        self.assertEqual((deleted.object_name, deleted.action), ("shadow", "delete"))
+
     def test_without_anybody_the_gateway_itself_is_written_down(self) -> None:
         with audit.acting(audit._NOBODY):
             Team.objects.create(name="platform")
