@@ -158,9 +158,19 @@ def _names(field: "models.ManyToManyField[Any, Any]", owner: models.Model) -> li
 
 
 def _models_refreshed(
-    provider: Provider, added: Iterable[str], changed: Iterable[str], missing: Iterable[str], **_kwargs: Any
+    provider: Provider,
+    added: Iterable[str],
+    changed: Iterable[str],
+    missing: Iterable[str],
+    prices: Iterable[Price],
+    **_kwargs: Any,
 ) -> None:
-    named = {"added": sorted(added), "changed": sorted(changed), "no longer listed": sorted(missing)}
+    named = {
+        "added": sorted(added),
+        "changed": sorted(changed),
+        "missing": sorted(missing),
+        "prices": sorted(f"{price.model.model_id}: {price}" for price in prices),
+    }
     changes = {name: bounded(None, models) for name, models in named.items() if models}
     audit.record(AuditEntry.Action.OTHER, provider, changes, REFRESHED)
 

@@ -25,8 +25,8 @@ from providers.platform_calls import Platform, open_platform
 from providers.platforms import vendor_of
 from providers.presets import PRESETS, endpoint
 
-# Sent within the transaction of a refresh, which writes in bulk: `provider`, and the model ids that are `added`,
-# `changed` and `missing`.
+# Sent within the transaction of a refresh, which writes in bulk: `provider`, the model ids that are `added`, `changed`
+# and `missing`, and the rows of new `prices`.
 refreshed = Signal()
 
 _MAX_RESULT = 300
@@ -82,8 +82,8 @@ def refresh_models(provider: Provider, *, transport: httpx.BaseTransport | None 
             row.missing_since = now
         fields = ["display_name", "context_window", "max_output_tokens", "capabilities", "missing_since", "updated_at"]
         Model.objects.bulk_update([*changed, *newly_gone], fields)
-        has_new_prices = _append_prices([*new, *(row for name, row in rows.items() if name in found)], found)
-        if new or changed or newly_gone or has_new_prices:
+        new_prices = _append_prices([*new, *(row for name, row in rows.items() if name in found)], found)
+        if new or changed or newly_gone or new_prices:
             config_version.bump()  # bulk operations send no signal
         refreshed.send(
             sender=Provider,
@@ -91,6 +91,7 @@ def refresh_models(provider: Provider, *, transport: httpx.BaseTransport | None 
             added=[row.model_id for row in new],
             changed=[row.model_id for row in changed],
             missing=[row.model_id for row in newly_gone],
+            prices=new_prices,
         )
     return RefreshResult(len(new), len(changed), len(gone))
 
@@ -248,11 +249,11 @@ def _update(row: Model, model: FoundModel) -> bool:
     return bool(changes)
 
 
-def _append_prices(rows: list[Model], found: Mapping[str, FoundModel]) -> bool:
-    """Append the list's prices where they differ from the last ones; say whether any was."""
+def _append_prices(rows: list[Model], found: Mapping[str, FoundModel]) -> list[Price]:
+    """Append the list's prices where they differ from the last ones, and return those."""
     priced = {row.pk: (row, price) for row in rows if (price := found[row.model_id].price) is not None}
     if not priced:
-        return False
+        return []
     newest = Price.objects.filter(model=OuterRef("model")).order_by("-valid_from", "-pk").values("pk")[:1]
     last = {row.model_id: row for row in Price.objects.filter(model__in=priced, pk=Subquery(newest))}
     new = []
@@ -272,5 +273,4 @@ def _append_prices(rows: list[Model], found: Mapping[str, FoundModel]) -> bool:
         if before is not None and (before.source != Price.Source.BUNDLED or before.values() == found_row.values()):
             continue
         new.append(found_row)
-    Price.objects.bulk_create(new)
-    return bool(new)
+    return Price.objects.bulk_create(new)

@@ -181,11 +181,13 @@ class ListOfModels(TestCase):
         from providers.catalog import refresh_models
 
         provider = Provider.objects.create(
-            name="main", kind="openai_compatible", base_url="http://up.test/v1", allow_private_network=True
+            name="main", kind="openrouter", base_url="http://up.test/v1", allow_private_network=True
         )
-        listed = {"object": "list", "data": [{"id": name, "object": "model"} for name in ("big", "small")]}
+        price = {"prompt": "0.000001", "completion": "0.000002"}
+        listed = {"data": [{"id": name, "name": name, "pricing": price} for name in ("big", "small")]}
         transport = httpx.MockTransport(lambda _request: httpx.Response(200, json=listed))
         refresh_models(provider, transport=transport)
         entry = AuditEntry.objects.latest("pk")
         self.assertEqual((entry.object_type, entry.action), ("providers.provider", "other"))
-        self.assertEqual(entry.changes, {"added": [None, ["big", "small"]]})
+        prices = ["big: USD 1 / 2", "small: USD 1 / 2"]
+        self.assertEqual(entry.changes, {"added": [None, ["big", "small"]], "prices": [None, prices]})
