@@ -12,11 +12,17 @@ from django.utils.translation import gettext, gettext_lazy
 
 from accounts.models import AuditEntry
 
-# What changes are named by that are no fields.
+# What changes are named by that are no fields, or fields that no form has.
 _NAMES = {
-    "added": gettext_lazy("added"),
-    "changed": gettext_lazy("changed"),
-    "no longer listed": gettext_lazy("no longer listed"),
+    "digest": gettext_lazy("secret"),
+    "previous_digest": gettext_lazy("former secret"),
+    "token_digest": gettext_lazy("link"),
+    "encrypted_secret": gettext_lazy("secret"),
+    "encrypted_url": gettext_lazy("secret address"),
+    "added": gettext_lazy("added models"),
+    "changed": gettext_lazy("changed models"),
+    "missing": gettext_lazy("models no longer listed"),
+    "prices": gettext_lazy("prices"),
     "used": gettext_lazy("used"),
     "keys": gettext_lazy("keys"),
     "captures": gettext_lazy("captures"),
@@ -66,10 +72,12 @@ def lines_of(entry: AuditEntry) -> list[Line]:
 
 
 def _label(model: type[models.Model], name: str) -> str:
+    if name in _NAMES:
+        return str(capfirst(_NAMES[name]))
     try:
         field: Any = model._meta.get_field(name)
     except FieldDoesNotExist:
-        return str(capfirst(_NAMES.get(name, name)))
+        return name
     return str(capfirst(getattr(field, "verbose_name", name)))
 
 

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.models.people import User
 
@@ -23,10 +24,10 @@ class AuditEntry(models.Model):
         SYSTEM = "system", _("the gateway itself")
 
     class Action(models.TextChoices):
-        CREATE = "create", _("created")
-        CHANGE = "change", _("changed")
-        DELETE = "delete", _("deleted")
-        OTHER = "other", _("done")
+        CREATE = "create", pgettext_lazy("action", "created")
+        CHANGE = "change", pgettext_lazy("action", "changed")
+        DELETE = "delete", pgettext_lazy("action", "deleted")
+        OTHER = "other", pgettext_lazy("action", "done")
 
     actor = models.ForeignKey(
         User, models.PROTECT, related_name="audit_entries", null=True, blank=True, verbose_name=_("who")
@@ -34,7 +35,7 @@ class AuditEntry(models.Model):
     actor_name = models.CharField(_("name"), max_length=200, help_text=_("Of the person, key or command, as of then."))
     via = models.CharField(_("by way of"), max_length=10, choices=Via.choices)
     address = models.CharField(_("address"), max_length=45, blank=True)
-    action = models.CharField(_("action"), max_length=10, choices=Action.choices)
+    action = models.CharField(pgettext_lazy("action", "action"), max_length=10, choices=Action.choices)
     object_type = models.CharField(_("kind of object"), max_length=100, help_text=_("Such as accounts.apikey."))
     object_id = models.CharField(_("id of the object"), max_length=64, blank=True)
     object_name = models.CharField(_("object"), max_length=200, blank=True)

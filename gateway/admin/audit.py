@@ -123,8 +123,10 @@ class AuditEntryAdmin(LedgerAdmin):
 
     @admin.display(description=_("what"))
     def what(self, entry: AuditEntry) -> str:
-        """Return the note, or else which fields changed."""
-        return note_of(entry) or ", ".join(line.name for line in lines_of(entry)) or "-"
+        """Return the note, or else which fields changed; of what came and went it is all of them."""
+        if entry.note or entry.action in (AuditEntry.Action.CREATE, AuditEntry.Action.DELETE):
+            return note_of(entry)
+        return ", ".join(line.name for line in lines_of(entry))
 
     @admin.display(description=_("changes"))
     def changes_table(self, entry: AuditEntry) -> SafeString | str:
