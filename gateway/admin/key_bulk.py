@@ -1,7 +1,7 @@
 """Work on many keys at once: a page between the selection in a list and what is done with it."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django import forms
@@ -14,19 +14,16 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext, gettext_noop, ngettext
+from django.utils.translation import gettext, ngettext
 
-from accounts import audit, keys
-from accounts.audit_values import bounded
+from accounts import keys
 from accounts.key_limits import set_minute_limits
-from accounts.models import ApiKey, AuditEntry, User
+from accounts.models import ApiKey, User
 from gateway.admin.key_forms import IssueForm, LifetimeForm, RotateForm
 from gateway.admin.one_time import secrets_file
 from gateway.admin_base import ModelAdmin
 from gateway.admin_scope import is_restricted
 
-# As the audit log says it.
-DOWNLOADED = gettext_noop("Downloaded the secrets of keys.")
 MAX_SELECTION = 5000
 _SHOWN = 20
 
@@ -156,7 +153,6 @@ def rotate_selected_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse
             form.add_error(None, error)
         else:
             page.log_rows(request, [key for key, _secret in rotated], "Rotated with others.")
-            _note_download(request, rotated)
             return secrets_file(_file_name("rotated-keys"), rotated)
     return rotate_page(page, request, selection, form) or HttpResponseRedirect(_list_of(page))
 
@@ -197,7 +193,6 @@ def issue_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
                 action_flag=ADDITION,
                 change_message="Issued with others.",
             )
-            _note_download(request, issued)
             return secrets_file(_file_name("keys"), issued)
     return issue_page(page, request, selection, form) or HttpResponseRedirect(_list_of(page))
 
@@ -221,13 +216,6 @@ def _issue(people: list[User], form: IssueForm, *, with_limits: bool) -> list[tu
     )
     set_minute_limits([key for key, _secret in issued], limits)
     return issued
-
-
-def _note_download(request: HttpRequest, secrets: Sequence[tuple[ApiKey, str]]) -> None:
-    """Write into the audit log who got the secrets of which keys."""
-    assert isinstance(request.user, User)
-    keys_of_file = bounded(None, [str(key) for key, _secret in secrets])
-    audit.record(AuditEntry.Action.OTHER, request.user, {"keys": keys_of_file}, DOWNLOADED)
 
 
 def _file_name(what: str) -> str:

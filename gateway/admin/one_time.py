@@ -5,8 +5,14 @@ import io
 from collections.abc import Iterable, Sequence
 
 from django.http import HttpResponse
+from django.utils.translation import gettext_noop
 
-from accounts.models import ApiKey
+from accounts import audit
+from accounts.audit_values import bounded
+from accounts.models import ApiKey, AuditEntry, User
+
+# As the audit log says it.
+DOWNLOADED = gettext_noop("Downloaded the secrets of keys.")
 
 
 def _cell(text: str) -> str:
@@ -22,11 +28,21 @@ def secrets_file(name: str, issued: Iterable[Sequence[ApiKey | str]]) -> HttpRes
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(["user", "key", "secret"])
+    names = []
     for key, secret in issued:
         assert isinstance(key, ApiKey)
+        names.append(str(key))
         writer.writerow([_cell(key.user.get_username()), _cell(key.name), secret])
+    _note_download(names)
     return HttpResponse(
         text.getvalue().encode("utf-8-sig"),
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
     )
+
+
+def _note_download(names: list[str]) -> None:
+    """Write into the audit log who got the secrets of the keys called so."""
+    actor = audit.actor()
+    row = actor.user if actor is not None and actor.user is not None else User()
+    audit.record(AuditEntry.Action.OTHER, row, {"keys": bounded(None, names)}, DOWNLOADED)

@@ -159,6 +159,22 @@ class Saving(AuditPages):
             ],
         )
 
+    def test_who_downloads_secrets_is_written_down(self) -> None:
+        people = [User.objects.create(username=name) for name in ("anna", "bert")]
+        self.begin()
+        form: Any = self.act(User, "issue_keys", *people)
+        data = {**as_sent(form), "selection": form.context["selection"], "name": "ci", "lifetime": "30"}
+        response = self.client.post(form.context["action_url"], data)
+        self.assertTrue(response["content-type"].startswith("text/csv"), response.content[:2000])
+        *issued, downloaded = self.entries()
+        self.assertEqual(
+            [(entry.action, entry.object_name) for entry in issued], [("create", "anna/ci"), ("create", "bert/ci")]
+        )
+        self.assertEqual(
+            (downloaded.object_id, downloaded.note), (str(self.root.pk), "Downloaded the secrets of keys.")
+        )
+        self.assertEqual(downloaded.changes, {"keys": [None, ["anna/ci", "bert/ci"]]})
+
     def test_who_reads_a_prompt_is_written_down(self) -> None:
         capture = Capture.objects.get()
         self.client.get(row_url(capture))
