@@ -10,6 +10,7 @@ from django.utils.http import urlencode
 
 from accounts import audit
 from accounts.models import AuditEntry
+from accounts.roles import visible
 from gateway.audit_words import Line, lines_of, note_of
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class AuditedPages(_DjangoModelAdmin):
         shown: dict[str, Any] = {}
         if request.user.has_perm("accounts.view_auditentry"):
             label = self.model._meta.label_lower
-            entries = AuditEntry.objects.filter(object_type=label, object_id=object_id)[: _SHOWN + 1]
+            rows = AuditEntry.objects.filter(object_type=label, object_id=object_id)
+            entries = visible(rows, request.user)[: _SHOWN + 1]
             listed = reverse("admin:accounts_auditentry_changelist")
             shown = {
                 "audit_entries": [_Shown(entry) for entry in entries[:_SHOWN]],

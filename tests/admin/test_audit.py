@@ -303,6 +303,12 @@ class SignIns(AuditPages):
 
 
 class Reading(AuditPages):
+    def reader(self, *codenames: str) -> User:
+        """Return somebody who may see these kinds of rows, of all teams, and no others."""
+        reader = User.objects.create(username="reader", is_staff=True)
+        reader.user_permissions.set(Permission.objects.filter(codename__in=[*codenames, "view_all_teams"]))
+        return reader
+
     def test_nobody_adds_changes_or_deletes_an_entry(self) -> None:
         entry = AuditEntry.objects.latest("pk")
         delete = reverse("admin:accounts_auditentry_delete", args=(entry.pk,))
@@ -329,9 +335,7 @@ class Reading(AuditPages):
         alias.delete()
         [entry] = self.entries()
         self.assertNotContains(self.client.get(row_url(entry)), f'href="{url}"')
-        reader = User.objects.create(username="reader", is_staff=True)
-        reader.user_permissions.add(Permission.objects.get(codename="view_auditentry"))
-        self.client.force_login(reader)
+        self.client.force_login(self.reader("view_auditentry"))
         entry = AuditEntry.objects.filter(object_type="accounts.team").latest("pk")
         page = self.client.get(row_url(entry))
         self.assertEqual(page.status_code, 200)
@@ -361,9 +365,7 @@ class Reading(AuditPages):
         self.assertContains(page, "Cost center: text → 4711")
         self.assertContains(page, f"object_type=accounts.team&amp;object_id={team.pk}")
         self.assertContains(page, "Changed Cost center", msg_prefix="Django's own history stays")
-        reader = User.objects.create(username="reader", is_staff=True)
-        reader.user_permissions.add(Permission.objects.get(codename="view_team"))
-        self.client.force_login(reader)
+        self.client.force_login(self.reader("view_team"))
         self.assertNotContains(self.client.get(url), "4711")
 
     def test_pages_ask_no_more_for_more_entries(self) -> None:
