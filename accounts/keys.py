@@ -2,7 +2,7 @@
 
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.utils.translation import gettext_noop
 
 from accounts import audit
 from accounts.audit_values import stored_many
-from accounts.models import ApiKey, KeyNetwork, User
+from accounts.models import ApiKey, KeyHandover, KeyNetwork, User
 
 MARK = "wg_"
 PREFIX_LENGTH = 10
@@ -171,7 +171,15 @@ def rotate_all(instead_of: Mapping[int, str | None], grace: timedelta) -> list[t
         before = stored_many(ApiKey, [row.pk for row, _secret in rotated])
         ApiKey.objects.bulk_update([row for row, _secret in rotated], _ROTATED, batch_size=100)
         audit.changed(ApiKey, before, ROTATED)
+        _end_links((row.pk for row, _secret in rotated), now)
     return rotated
+
+
+def _end_links(key_ids: Iterable[int], now: datetime) -> None:
+    """End the one-time links (accounts/handovers.py) to the secrets that these keys had."""
+    links = KeyHandover.objects.filter(key__in=list(key_ids)).exclude(encrypted_secret="")
+    links.filter(expires_at__gt=now).update(expires_at=now)
+    links.update(encrypted_secret="")
 
 
 def clear_flag(key: ApiKey) -> str:
@@ -194,3 +202,4 @@ def revoke(key: ApiKey) -> None:
     # Should the key be activated again, its former secret must not come back with it.
     if audit.update(ApiKey.objects.filter(pk=key.pk, previous_expires_at__gt=now), previous_expires_at=now):
         key.previous_expires_at = now
+    _end_links([key.pk], now)

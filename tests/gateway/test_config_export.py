@@ -7,7 +7,8 @@ import yaml
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from accounts.models import User
+from accounts import handovers, keys
+from accounts.models import NotificationChannel, User
 from providers.models import Credential, Model, Price, Provider
 from tests.gateway.config_files import FULL, SECRETS, ConfigCase
 
@@ -97,3 +98,16 @@ class RotateEncryptionTest(ConfigCase):
             self.rotate()
         with override_settings(ENCRYPTION_KEYS=[NEW_KEY]):
             self.assertEqual(Credential.objects.get(name="default").secret(), SECRETS[0])
+
+    def test_links_and_notification_channels_are_rotated_too(self) -> None:
+        with override_settings(ENCRYPTION_KEYS=[OLD_KEY]):
+            key, secret = keys.issue(User.objects.create(username="dev"), "laptop")
+            token = handovers.create(key, secret, None)
+            channel = NotificationChannel(name="chat", kind=NotificationChannel.Kind.FEISHU)
+            channel.set_secret("shared-secret-of-the-chat")
+            channel.save()
+        with override_settings(ENCRYPTION_KEYS=[NEW_KEY, OLD_KEY]):
+            self.assertEqual(self.rotate(), "2 credentials encrypted anew.\n")
+        with override_settings(ENCRYPTION_KEYS=[NEW_KEY]):
+            self.assertEqual(handovers.open_once(token, "").secret, secret)
+            self.assertEqual(NotificationChannel.objects.get().secret(), "shared-secret-of-the-chat")

@@ -1,12 +1,15 @@
-"""`manage.py rotate_encryption`: encrypt every provider credential and the search secret anew, with the first key."""
+"""`manage.py rotate_encryption`: encrypt every stored secret anew, with the first key."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import models
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
 from accounts import audit
+from accounts.models import KeyHandover, NotificationChannel
 from providers import config_version
 from providers.encryption import Undecryptable, reencrypt
 from providers.models import Credential
@@ -15,31 +18,36 @@ from routing.models import RuntimeSettings
 ENCRYPTED_ANEW = gettext_noop("The same secret, encrypted anew.")
 
 
+def _stored() -> Iterator[tuple[models.Model, str, str]]:
+    """Yield each row with a secret, the column of it, and what people call it."""
+    for credential in Credential.objects.select_related("provider"):
+        yield credential, "encrypted_secret", f"{credential.provider.name}/{credential.name}"
+    yield RuntimeSettings.load(), "encrypted_search_secret", _("the search secret")
+    for channel in NotificationChannel.objects.all():
+        for column in ("encrypted_url", "encrypted_secret"):
+            yield channel, column, _("the notification channel %(name)s") % {"name": channel.name}
+    for handover in KeyHandover.objects.exclude(encrypted_secret="").select_related("key__user"):
+        yield handover, "encrypted_secret", _("the one-time link of %(key)s") % {"key": handover.key}
+
+
 class Command(BaseCommand):
-    help = "Encrypt every provider credential anew with the first of WOLFGATE_ENCRYPTION_KEYS."
+    help = "Encrypt every stored secret anew with the first of WOLFGATE_ENCRYPTION_KEYS."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         count = 0
-        lost: list[str] = []
-        for credential in Credential.objects.select_related("provider"):
-            old = credential.encrypted_secret
+        lost: dict[str, None] = {}
+        for row, column, name in _stored():
+            old = getattr(row, column)
+            if not old:
+                continue
             try:
                 new = reencrypt(old)
             except Undecryptable:
-                lost.append(f"{credential.provider.name}/{credential.name}")
+                lost[name] = None
                 continue
             # Only if it is still the secret that was read: somebody may just have entered another.
-            same = Credential.objects.filter(pk=credential.pk, encrypted_secret=old)
-            count += len(audit.update(same, ENCRYPTED_ANEW, encrypted_secret=new))
-        settings = RuntimeSettings.load()
-        if old := settings.encrypted_search_secret:
-            try:
-                new = reencrypt(old)
-            except Undecryptable:
-                lost.append(_("the search secret"))
-            else:
-                same_settings = RuntimeSettings.objects.filter(pk=settings.pk, encrypted_search_secret=old)
-                count += len(audit.update(same_settings, ENCRYPTED_ANEW, encrypted_search_secret=new))
+            rows = type(row)._default_manager.filter(pk=row.pk, **{column: old})
+            count += len(audit.update(rows, ENCRYPTED_ANEW, **{column: new}))
         config_version.bump()
         self.stdout.write(
             ngettext("%(count)s credential encrypted anew.", "%(count)s credentials encrypted anew.", count)
