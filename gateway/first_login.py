@@ -37,11 +37,16 @@ class ForcePasswordChange:
                 # Django's page after a change leads nowhere.
                 return HttpResponseRedirect(reverse("admin:index"))
             return response
-        if request.path in (reverse("admin:logout"), reverse("admin:jsi18n")):
+        if request.path in (reverse("admin:logout"), reverse("admin:jsi18n")) or _needs_no_login(request):
             return self.get_response(request)
         if request.accepts("text/html"):
             return HttpResponseRedirect(form)
         return JsonResponse({"error": {"message": _("Change your password first.")}}, status=403)
+
+
+def _needs_no_login(request: HttpRequest) -> bool:
+    """Return whether the page is one that a stranger may open too: it would be odd to keep it from a known person."""
+    return request.path.startswith("/handover/")
 
 
 class NotTheOldPassword:

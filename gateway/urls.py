@@ -4,8 +4,10 @@ from django.contrib import admin
 from django.urls import path
 
 from gateway.api import api
+from gateway.handover_page import handover_view
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("handover/<str:token>/", handover_view, name="handover"),
     path("", api.urls),
 ]

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -12,6 +11,7 @@ from django.utils.translation import gettext
 from accounts import keys
 from accounts.models import ApiKey
 from gateway.admin.key_forms import RotateForm
+from gateway.handover_page import public_url
 
 if TYPE_CHECKING:
     from gateway.admin.keys import ApiKeyAdmin
@@ -58,7 +58,7 @@ def secret_page(page: "ApiKeyAdmin", request: HttpRequest, key: ApiKey, secret: 
         "opts": page.opts,
         "key": key,
         "secret": secret,
-        "base_url": (settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")) + "/api/v1/claude-code",
+        "base_url": public_url(request) + "/api/v1/claude-code",
         "key_url": reverse("admin:accounts_apikey_change", args=(key.pk,)),
     }
     return TemplateResponse(request, "admin/accounts/apikey/issued.html", context)
