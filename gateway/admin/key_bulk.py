@@ -19,8 +19,8 @@ from django.utils.translation import gettext, ngettext
 from accounts import keys
 from accounts.key_limits import set_minute_limits
 from accounts.models import ApiKey, User
-from gateway.admin.key_forms import IssueForm, LifetimeForm, RotateForm
-from gateway.admin.one_time import secrets_file
+from gateway.admin.delivery import deliver
+from gateway.admin.key_forms import BulkRotateForm, IssueForm, LifetimeForm
 from gateway.admin_base import ModelAdmin
 from gateway.admin_scope import is_restricted
 
@@ -128,32 +128,32 @@ def rotate_page(
     return selection_page(
         page,
         request,
-        form or RotateForm(),
+        form or BulkRotateForm(),
         selection,
         "accounts_apikey_rotate_selected",
         title=gettext("Rotate keys"),
         intro=gettext(
-            "Each key gets a new secret. They come as one file, this once: user, key, secret. Nothing keeps them."
-            " Quotas, usage and history stay with the keys."
+            "Each key gets a new secret. They come as one file, this once, or each behind a link of its own. Quotas,"
+            " usage and history stay with the keys."
         ),
-        submit=gettext("Rotate and download the secrets"),
+        submit=gettext("Rotate the keys"),
     )
 
 
 def rotate_selected_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
-    """Give the selected keys new secrets, all or none, and answer with the file of them."""
+    """Give the selected keys new secrets, all or none, and answer with them or with links to them."""
     if not page.has_change_permission(request):
         raise PermissionDenied
-    selection, form = _read_selection(request.POST.get("selection", "")), RotateForm(request.POST)
+    selection, form = _read_selection(request.POST.get("selection", "")), BulkRotateForm(request.POST)
     if form.is_valid():
         allowed = page.changeable(request).in_bulk(list(selection))
         try:
-            rotated = keys.rotate_all({pk: selection[pk] for pk in allowed}, form.grace_time())
+            with transaction.atomic():
+                rotated = keys.rotate_all({pk: selection[pk] for pk in allowed}, form.grace_time())
+                page.log_rows(request, [key for key, _secret in rotated], "Rotated with others.")
+                return deliver(page, request, rotated, form, _file_name("rotated-keys"))
         except ValidationError as error:
             form.add_error(None, error)
-        else:
-            page.log_rows(request, [key for key, _secret in rotated], "Rotated with others.")
-            return secrets_file(_file_name("rotated-keys"), rotated)
     return rotate_page(page, request, selection, form) or HttpResponseRedirect(_list_of(page))
 
 
@@ -168,13 +168,15 @@ def issue_page(
         selection,
         "accounts_user_issue_keys",
         title=gettext("Issue keys"),
-        intro=gettext("Each person gets a key. The secrets come as one file, this once: user, key, secret."),
-        submit=gettext("Issue and download the secrets"),
+        intro=gettext(
+            "Each person gets a key. The secrets come as one file, this once, or each behind a link of its own."
+        ),
+        submit=gettext("Issue the keys"),
     )
 
 
 def issue_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
-    """Issue a key to each of the selected people, or to none, and answer with the file of the secrets."""
+    """Issue a key to each of the selected people, or to none, and answer with the secrets or links to them."""
     if not request.user.has_perm("accounts.add_apikey") or not page.has_view_permission(request):
         raise PermissionDenied
     selection, form = _read_selection(request.POST.get("selection", "")), IssueForm(request.POST)
@@ -184,16 +186,15 @@ def issue_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
         try:
             with transaction.atomic():
                 issued = _issue(people, form, with_limits=may_limit(request))
+                LogEntry.objects.log_actions(
+                    user_id=str(request.user.pk),
+                    queryset=[key for key, _secret in issued],
+                    action_flag=ADDITION,
+                    change_message="Issued with others.",
+                )
+                return deliver(page, request, issued, form, _file_name("keys"))
         except ValidationError as error:
             form.add_error(None, error)
-        else:
-            LogEntry.objects.log_actions(
-                user_id=str(request.user.pk),
-                queryset=[key for key, _secret in issued],
-                action_flag=ADDITION,
-                change_message="Issued with others.",
-            )
-            return secrets_file(_file_name("keys"), issued)
     return issue_page(page, request, selection, form) or HttpResponseRedirect(_list_of(page))
 
 

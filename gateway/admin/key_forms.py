@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.key_limits import minute_limits
 from accounts.models import ApiKey, Quota
 from accounts.networks import clean_networks
+from gateway.admin.delivery import BulkDeliveryForm, DeliveryForm
 from gateway.admin.line_fields import LinesField
 from gateway.admin_base import JSONField
 from providers.models import name_validator
@@ -82,7 +83,7 @@ class LifetimeForm(forms.Form):
         return cleaned
 
 
-class RotateForm(forms.Form):
+class GraceForm(forms.Form):
     """How long the former secret is good beside the new one."""
 
     grace = forms.ChoiceField(label=capfirst(_("the former secret still works for")), choices=GRACE, initial="86400")
@@ -90,6 +91,14 @@ class RotateForm(forms.Form):
     def grace_time(self) -> timedelta:
         """Return the chosen time."""
         return timedelta(seconds=int(self.cleaned_data["grace"]))
+
+
+class RotateForm(DeliveryForm, GraceForm):
+    """How a key gets a new secret."""
+
+
+class BulkRotateForm(BulkDeliveryForm, GraceForm):
+    """How many keys get new secrets."""
 
 
 def clean_patterns(patterns: list[Any]) -> list[str]:
@@ -129,7 +138,7 @@ class MinuteLimitsForm(forms.Form):
         return {unit: self.cleaned_data[name] for name, unit in LIMITS.items()}
 
 
-class IssueForm(MinuteLimitsForm, LifetimeForm):
+class IssueForm(BulkDeliveryForm, MinuteLimitsForm, LifetimeForm):
     """What the new keys of many people have in common."""
 
     name = forms.CharField(
@@ -147,7 +156,17 @@ class IssueForm(MinuteLimitsForm, LifetimeForm):
     max_concurrency = forms.IntegerField(
         label=capfirst(_("calls at the same time")), required=False, min_value=1, max_value=32_767
     )
-    field_order = ("name", "lifetime", "expires_on", "allowed_models", "allowed_networks", "max_concurrency")
+    field_order = (
+        "name",
+        "lifetime",
+        "expires_on",
+        "allowed_models",
+        "allowed_networks",
+        "max_concurrency",
+        *LIMITS,
+        "delivery",
+        "links_as",
+    )
 
     def clean_allowed_models(self) -> list[str]:
         """Return the list of patterns. Raises `ValidationError` for another value."""
@@ -158,7 +177,7 @@ class IssueForm(MinuteLimitsForm, LifetimeForm):
         return clean_networks(self.cleaned_data["allowed_networks"])
 
 
-class ApiKeyForm(MinuteLimitsForm, LifetimeForm, _ApiKeyModelForm):
+class ApiKeyForm(DeliveryForm, MinuteLimitsForm, LifetimeForm, _ApiKeyModelForm):
     """A key, without its secret. Of one that is there the end stays, unless another is chosen."""
 
     may_limit = True  # else the limits are shown, and stay

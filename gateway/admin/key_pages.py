@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -10,6 +11,7 @@ from django.utils.translation import gettext
 
 from accounts import keys
 from accounts.models import ApiKey
+from gateway.admin.delivery import DeliveryForm, links_page, make_links
 from gateway.admin.key_forms import RotateForm
 from gateway.handover_page import public_url
 
@@ -32,14 +34,14 @@ def rotate_view(page: "ApiKeyAdmin", request: HttpRequest, pk: int) -> HttpRespo
     form = RotateForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
-            secret = keys.rotate(key, form.grace_time(), instead_of=request.POST.get("instead_of", ""))
+            with transaction.atomic():
+                secret = keys.rotate(key, form.grace_time(), instead_of=request.POST.get("instead_of", ""))
+                page.log_rows(
+                    request, [key], f"Rotated; the former secret ends {key.previous_expires_at:%Y-%m-%d %H:%M} UTC."
+                )
+                return delivered(page, request, key, secret, form)
         except ValidationError as error:
             form.add_error(None, error)
-        else:
-            page.log_rows(
-                request, [key], f"Rotated; the former secret ends {key.previous_expires_at:%Y-%m-%d %H:%M} UTC."
-            )
-            return secret_page(page, request, key, secret)
     context = {
         **page.admin_site.each_context(request),
         "title": gettext("Rotate the key"),
@@ -48,6 +50,14 @@ def rotate_view(page: "ApiKeyAdmin", request: HttpRequest, pk: int) -> HttpRespo
         "form": form,
     }
     return TemplateResponse(request, "admin/accounts/apikey/rotate.html", context)
+
+
+def delivered(page: "ApiKeyAdmin", request: HttpRequest, key: ApiKey, secret: str, form: DeliveryForm) -> HttpResponse:
+    """Return the page with the secret, or with the link to it, as `form` says. In the transaction that made it."""
+    lifetime = form.link_time()
+    if lifetime is None:
+        return secret_page(page, request, key, secret)
+    return links_page(page, request, make_links(request, [(key, secret)], lifetime), lifetime)
 
 
 def secret_page(page: "ApiKeyAdmin", request: HttpRequest, key: ApiKey, secret: str) -> HttpResponse:

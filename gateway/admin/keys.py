@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import keys
 from accounts.key_limits import set_minute_limits
-from accounts.models import ApiKey, CallRecord, KeyNetwork, Quota, User
+from accounts.models import ApiKey, CallRecord, KeyHandover, KeyNetwork, Quota, User
 from accounts.roles import in_charge_of
 from gateway.admin.key_bulk import (
     extend_page,
@@ -30,7 +30,7 @@ from gateway.admin.key_bulk import (
     selected_keys,
 )
 from gateway.admin.key_forms import LIMITS, ApiKeyForm
-from gateway.admin.key_pages import rotate_view, secret_page
+from gateway.admin.key_pages import delivered, rotate_view
 from gateway.admin.role_forms import beneath, is_superuser, may_give_roles
 from gateway.admin_base import LedgerAdmin, PermanentAdmin, column, exact_time, see_also
 from gateway.admin_scope import is_restricted
@@ -153,6 +153,7 @@ class ApiKeyAdmin(PermanentAdmin):
         (None, {"fields": ("user", "name", "note")}),
         (_("End"), {"fields": ("lifetime", "expires_on")}),
         (_("What the key may do"), {"fields": MAY_FIELDS}),
+        (_("Handing over"), {"fields": ("delivery",)}),
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -205,7 +206,7 @@ class ApiKeyAdmin(PermanentAdmin):
         if not change:
             secret = keys.new_secret()
             keys.assign(obj, secret)
-            vars(obj)["issued_secret"] = secret
+            vars(obj)["issued"] = (secret, form)
         super().save_model(request, obj, form, change)
         if limits := form.changed_limits():
             set_minute_limits([obj], limits)
@@ -218,8 +219,8 @@ class ApiKeyAdmin(PermanentAdmin):
         return form
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
-        """Show the secret in the answer itself."""
-        return secret_page(self, request, obj, vars(obj).pop("issued_secret"))
+        """Show the secret, or the link to it, in the answer itself."""
+        return delivered(self, request, obj, *vars(obj).pop("issued"))
 
     def get_urls(self) -> list[Any]:
         """Add the pages that give keys new secrets or later ends."""
@@ -253,6 +254,7 @@ class ApiKeyAdmin(PermanentAdmin):
             (Quota, gettext("quotas"), "key__id__exact"),
             (CallRecord, gettext("calls"), "key__id__exact"),
             (KeyNetwork, gettext("networks"), "key__id__exact"),
+            (KeyHandover, gettext("one-time links"), "key__id__exact"),
         )
 
     @admin.display(description=_("flag"), ordering="flagged_at")

@@ -20,14 +20,16 @@ def _cell(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def secrets_file(name: str, issued: Iterable[Sequence[ApiKey | str]]) -> HttpResponse:
+def secrets_file(name: str, issued: Iterable[Sequence[ApiKey | str]], what: str = "secret") -> HttpResponse:
     """Return the answer that downloads each (key, secret) of `issued`; nothing keeps its content.
+
+    `what` is the head of the last column, which may hold links to the secrets instead.
 
     With a byte order mark, without which Excel takes UTF-8 for the local code page.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(["user", "key", "secret"])
+    writer.writerow(["user", "key", what])
     names = []
     for key, secret in issued:
         assert isinstance(key, ApiKey)

@@ -77,7 +77,7 @@ class Lists(AdminTestCase):
         "Worker": 6,
         "Capture": 6,
         "AuditEntry": 6,
-        "KeyHandover": 5,
+        "KeyHandover": 6,
         "Correction": 6,
         "ClosedMonth": 5,
         "MonthlyExport": 5,
