@@ -10,12 +10,15 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from accounts.ledger_rows import marks, query, time_value, write
+from accounts.models import KeyNetwork
 from accounts.networks import site_of
 
 # More networks than this within `WITHIN` are more than one person with a laptop and a phone has.
 MAX_NETWORKS = 5
 WITHIN = timedelta(hours=24)
 EVERY = timedelta(hours=1)
+# Where a key was used longer ago tells nobody anything.
+KEEP = timedelta(days=90)
 _MAX_REMEMBERED = 50_000
 
 Sighting = tuple[int, str]  # the key's id, the network
@@ -72,6 +75,15 @@ def _flag(key_ids: list[int], now: datetime) -> None:
         "UPDATE accounts_apikey SET flagged_at = %s, flag_reason = %s WHERE id = %s AND flagged_at IS NULL",
         [[time_value(now), reason(count), key_id] for key_id, count in counted],
     )
+
+
+def purge(now: datetime) -> int:
+    """Delete the networks from which no call came for `KEEP`, and return how many there were.
+
+    `KEEP` is far longer than `WITHIN`, so no flag hangs on such a row. One that comes back is written anew.
+    """
+    count, _by_model = KeyNetwork.objects.filter(last_seen_at__lt=now - KEEP).delete()
+    return count
 
 
 def reason(count: int) -> str:

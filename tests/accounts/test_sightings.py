@@ -86,3 +86,17 @@ class Sightings(TestCase):
         for number in range(10):
             self.use(f"10.0.{number}.1")
             self.assertLessEqual(len(sightings._seen), 3)
+
+    def test_the_purge_forgets_what_is_old_and_no_flag_changes(self) -> None:
+        self.use(*(f"10.0.{number}.1" for number in range(6)))
+        self.use("10.1.0.1", now=NOW + 24 * HOUR * 80)
+        self.assertTrue(self.flagged())
+        self.assertEqual(sightings.purge(NOW + sightings.KEEP), 0)
+        self.assertEqual(sightings.purge(NOW + sightings.KEEP + HOUR), 6)
+        self.assertEqual(KeyNetwork.objects.get().network, "10.1.0.0/24")
+        self.assertTrue(self.flagged())
+        self.assertGreater(sightings.KEEP, 10 * sightings.WITHIN)
+        # One that comes back is seen for the first time again.
+        sightings.forget()
+        self.use("10.0.3.1", now=NOW + sightings.KEEP + 2 * HOUR)
+        self.assertEqual(KeyNetwork.objects.count(), 2)
