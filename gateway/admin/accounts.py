@@ -25,6 +25,7 @@ from accounts import audit
 from accounts.models import ApiKey, CallRecord, Quota, Team, User
 from accounts.roles import Role, let_in, roles_of
 from gateway.admin.key_bulk import issue_page, issue_view, posted, selected_users
+from gateway.admin.people_import import import_view, keys_view, template_view
 from gateway.admin.role_forms import (
     NewUserForm,
     RolesField,
@@ -295,9 +296,17 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
     actions = ["activate", "deactivate", "issue_keys"]
 
     def get_urls(self) -> list[Any]:
-        """Add the page that issues keys to many people."""
-        view = self.admin_site.admin_view(partial(posted(issue_view), self))
-        return [path("issue-keys/", view, name="accounts_user_issue_keys"), *super().get_urls()]
+        """Add the pages that issue keys to many people, and that import people."""
+        own = [
+            path(route, self.admin_site.admin_view(partial(view, self)), name=f"accounts_user_{name}")
+            for route, view, name in (
+                ("issue-keys/", posted(issue_view), "issue_keys"),
+                ("import/", import_view, "import"),
+                ("import/keys/", posted(keys_view), "import_keys"),
+                ("import/template.<str:kind>", template_view, "import_template"),
+            )
+        ]
+        return [*own, *super().get_urls()]
 
     def has_issue_keys_permission(self, request: HttpRequest) -> bool:
         """Return whether the reader may make keys."""

@@ -50,7 +50,7 @@ def selected_users(queryset: QuerySet[User]) -> Selection:
     return dict.fromkeys(queryset.values_list("pk", flat=True)[: MAX_SELECTION + 1], "")
 
 
-def _read_selection(text: str) -> dict[int, str]:
+def read_selection(text: str) -> dict[int, str]:
     """Return the selection that a form carries. Raises `PermissionDenied` for what no form of ours does."""
     try:
         found = {int(pk): prefix for pk, prefix in json.loads(text).items()}
@@ -104,7 +104,7 @@ def extend_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
     """Let the selected keys end later."""
     if not page.has_change_permission(request):
         raise PermissionDenied
-    selection, form = _read_selection(request.POST.get("selection", "")), LifetimeForm(request.POST)
+    selection, form = read_selection(request.POST.get("selection", "")), LifetimeForm(request.POST)
     if not form.is_valid():
         return extend_page(page, request, selection, form) or HttpResponseRedirect(_list_of(page))
     end = form.cleaned_data["ends_at"]
@@ -144,7 +144,7 @@ def rotate_selected_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse
     """Give the selected keys new secrets, all or none, and answer with them or with links to them."""
     if not page.has_change_permission(request):
         raise PermissionDenied
-    selection, form = _read_selection(request.POST.get("selection", "")), BulkRotateForm(request.POST)
+    selection, form = read_selection(request.POST.get("selection", "")), BulkRotateForm(request.POST)
     if form.is_valid():
         allowed = page.changeable(request).in_bulk(list(selection))
         try:
@@ -179,7 +179,7 @@ def issue_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
     """Issue a key to each of the selected people, or to none, and answer with the secrets or links to them."""
     if not request.user.has_perm("accounts.add_apikey") or not page.has_view_permission(request):
         raise PermissionDenied
-    selection, form = _read_selection(request.POST.get("selection", "")), IssueForm(request.POST)
+    selection, form = read_selection(request.POST.get("selection", "")), IssueForm(request.POST)
     if form.is_valid():
         allowed = page.changeable(request) if is_restricted(request) else page.get_queryset(request)
         people = list(allowed.in_bulk(list(selection)).values())
