@@ -60,7 +60,7 @@ class KeyHandoverAdmin(LedgerAdmin):
     list_select_related = ("key__user", "created_by")
     search_fields = ("key__name", "key__user__username", "opened_from")
     ordering = ("-created_at",)
-    actions = ["withdraw"]
+    actions = ["withdraw"]  # type: ignore[assignment]  # the base has none
 
     def has_withdraw_permission(self, request: HttpRequest) -> bool:
         """Return whether the reader may take links back: who may change keys may."""

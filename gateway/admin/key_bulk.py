@@ -1,7 +1,7 @@
 """Work on many keys at once: a page between the selection in a list and what is done with it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django import forms
@@ -19,6 +19,7 @@ from django.utils.translation import gettext, ngettext
 from accounts import keys
 from accounts.key_limits import set_minute_limits
 from accounts.models import ApiKey, User
+from accounts.roles import Role, roles_of
 from gateway.admin.delivery import deliver
 from gateway.admin.key_forms import BulkRotateForm, IssueForm, LifetimeForm
 from gateway.admin_base import ModelAdmin
@@ -105,14 +106,15 @@ def extend_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
     if not page.has_change_permission(request):
         raise PermissionDenied
     selection, form = read_selection(request.POST.get("selection", "")), LifetimeForm(request.POST)
+    allowed = page.changeable(request).in_bulk(list(selection)).values()
+    try:
+        refuse_scoped(request, allowed)
+    except ValidationError as error:
+        form.add_error(None, error)
     if not form.is_valid():
         return extend_page(page, request, selection, form) or HttpResponseRedirect(_list_of(page))
     end = form.cleaned_data["ends_at"]
-    rows = [
-        key
-        for key in page.changeable(request).in_bulk(list(selection)).values()
-        if key.expires_at is not None and (end is None or key.expires_at < end)
-    ]
+    rows = [key for key in allowed if key.expires_at is not None and (end is None or key.expires_at < end)]
     said = "Extended without end." if end is None else f"Extended to {end.isoformat(timespec='seconds')}."
     chosen = page.get_queryset(request).filter(pk__in=[key.pk for key in rows])
     count = page.update_rows(request, chosen, said, expires_at=end)
@@ -148,6 +150,7 @@ def rotate_selected_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse
     if form.is_valid():
         allowed = page.changeable(request).in_bulk(list(selection))
         try:
+            refuse_scoped(request, allowed.values())
             with transaction.atomic():
                 rotated = keys.rotate_all({pk: selection[pk] for pk in allowed}, form.grace_time())
                 page.log_rows(request, [key for key, _secret in rotated], "Rotated with others.")
@@ -201,6 +204,18 @@ def issue_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
 def may_limit(request: HttpRequest) -> bool:
     """Return whether the reader may make and change quotas."""
     return request.user.has_perms(("accounts.add_quota", "accounts.change_quota"))
+
+
+def may_scope(request: HttpRequest) -> bool:
+    """Return whether the reader may let keys administer, and get at the secrets of keys that do: administrators may."""
+    return isinstance(request.user, User) and Role.ADMINISTRATOR in roles_of(request.user)
+
+
+def refuse_scoped(request: HttpRequest, rows: Iterable[ApiKey]) -> None:
+    """Raise `ValidationError` if there are keys among `rows` with which the reader could do more than he may."""
+    if not may_scope(request) and (scoped := [str(key) for key in rows if key.scope]):
+        text = gettext("Only an administrator changes keys that read reports or administer: %(keys)s.")
+        raise ValidationError(text % {"keys": ", ".join(scoped[:_SHOWN])})
 
 
 def _issue(people: list[User], form: IssueForm, *, with_limits: bool) -> list[tuple[ApiKey, str]]:

@@ -181,6 +181,7 @@ class ApiKeyForm(DeliveryForm, MinuteLimitsForm, LifetimeForm, _ApiKeyModelForm)
     """A key, without its secret. Of one that is there the end stays, unless another is chosen."""
 
     may_limit = True  # else the limits are shown, and stay
+    may_scope = True  # likewise what the key may do at the management API
 
     allowed_networks = _networks_field()
 
@@ -191,6 +192,8 @@ class ApiKeyForm(DeliveryForm, MinuteLimitsForm, LifetimeForm, _ApiKeyModelForm)
             assert isinstance(lifetime, forms.ChoiceField)
             lifetime.choices, lifetime.initial, lifetime.required = [AS_IT_IS, *LIFETIMES], "", False
             lifetime.label = capfirst(_("let it end"))
+        if "scope" in self.fields:
+            self.fields["scope"].disabled = not self.may_scope
         stored = minute_limits(self.instance) if self.instance.pk is not None else {}
         for name, unit in LIMITS.items():
             self.fields[name].initial = f"{stored[unit].normalize():f}" if unit in stored else None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
@@ -24,7 +24,9 @@ from gateway.admin.key_bulk import (
     extend_page,
     extend_view,
     may_limit,
+    may_scope,
     posted,
+    refuse_scoped,
     rotate_page,
     rotate_selected_view,
     selected_keys,
@@ -42,6 +44,17 @@ else:
 
 
 MAY_FIELDS = ("policy", "allowed_models", "allowed_networks", "max_concurrency", *LIMITS, "capture")
+MANAGEMENT = (
+    _("Management"),
+    {
+        "fields": ("scope",),
+        "description": _(
+            "Only an administrator sets this. Whoever has the secret of such a key needs neither login nor password:"
+            " with “read reports” it reads the usage and the costs of everybody, with “administer” it changes people, keys,"
+            " quotas and prices and issues further keys. Give it to programs, with an end and with allowed networks."
+        ),
+    },
+)
 
 
 def _key_state(key: ApiKey) -> str:
@@ -122,10 +135,11 @@ class ApiKeyAdmin(PermanentAdmin):
         "state",
         "flag",
         "policy",
+        "scope_text",
         column(ApiKey, "expires_at"),
         column(ApiKey, "created_at"),
     )
-    list_filter = (KeyStateFilter, FlagFilter, "expires_at", "policy", "user__team", "user__is_service")
+    list_filter = (KeyStateFilter, FlagFilter, "scope", "expires_at", "policy", "user__team", "user__is_service")
     list_select_related = ("user__team", "policy")
     search_fields = ("name", "prefix", "user__username", "user__email", "note")
     ordering = ("user__username", "name")
@@ -148,11 +162,13 @@ class ApiKeyAdmin(PermanentAdmin):
         (_("End"), {"fields": ("lifetime", "expires_on")}),
         (_("Rotation"), {"fields": ("previous_prefix", "previous_expires_at"), "classes": ("collapse",)}),
         (_("What the key may do"), {"fields": MAY_FIELDS}),
+        MANAGEMENT,
     )
     add_fieldsets = (
         (None, {"fields": ("user", "name", "note")}),
         (_("End"), {"fields": ("lifetime", "expires_on")}),
         (_("What the key may do"), {"fields": MAY_FIELDS}),
+        MANAGEMENT,
         (_("Handing over"), {"fields": ("delivery",)}),
     )
 
@@ -179,9 +195,11 @@ class ApiKeyAdmin(PermanentAdmin):
         allowed = super().changeable(request, rows)
         if is_superuser(request):
             return allowed
+        if not may_scope(request):
+            allowed = allowed.filter(scope=ApiKey.Scope.NONE)
         below = beneath(request, User.objects.all()).values("pk")
         if is_restricted(request):
-            return allowed.filter(scope=ApiKey.Scope.NONE, user__in=below)
+            return allowed.filter(user__in=below)
         return allowed.filter(Q(scope=ApiKey.Scope.NONE) | Q(user__in=below))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -208,6 +226,9 @@ class ApiKeyAdmin(PermanentAdmin):
             keys.assign(obj, secret)
             vars(obj)["issued"] = (secret, form)
         super().save_model(request, obj, form, change)
+        if "scope" in form.changed_data and obj.scope and not (obj.expires_at and obj.allowed_networks):
+            text = gettext("The key may manage the gateway. Give it an end and allowed networks as well.")
+            self.message_user(request, text, messages.WARNING)
         if limits := form.changed_limits():
             set_minute_limits([obj], limits)
 
@@ -216,6 +237,7 @@ class ApiKeyAdmin(PermanentAdmin):
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         is_own = obj is not None and obj.user_id == request.user.pk
         form.may_limit = may_limit(request) and not (is_own and is_restricted(request))
+        form.may_scope = may_scope(request)
         return form
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
@@ -245,6 +267,11 @@ class ApiKeyAdmin(PermanentAdmin):
     def state(self, key: ApiKey) -> str:
         """Return whether the key works."""
         return str(_KEY_STATES[_key_state(key)])
+
+    @admin.display(description=_("management"), ordering="scope")
+    def scope_text(self, key: ApiKey) -> str:
+        """Return what the key may do beside calling models."""
+        return str(key.get_scope_display()) if key.scope else "-"
 
     @admin.display(description=_("see also"))
     def links(self, key: ApiKey) -> SafeString | str:
@@ -308,6 +335,11 @@ class ApiKeyAdmin(PermanentAdmin):
     @admin.action(permissions=["change"], description=_("Activate the selected %(verbose_name_plural)s"))
     def activate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Take the revocation of the keys back."""
+        try:
+            refuse_scoped(request, queryset)
+        except ValidationError as error:
+            self.message_user(request, error.messages[0], messages.ERROR)
+            return
         count = self.update_rows(request, queryset, "Activated.", is_active=True, revoked_at=None)
         self.message_user(
             request, ngettext("%(count)d key activated.", "%(count)d keys activated.", count) % {"count": count}

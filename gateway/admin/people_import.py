@@ -61,7 +61,7 @@ class UploadForm(forms.Form):
 
     def clean_file(self) -> Table:
         """Return the table. Raises `ValidationError` for a file that holds none."""
-        file: UploadedFile = self.cleaned_data["file"]
+        file: UploadedFile[Any] = self.cleaned_data["file"]
         if (file.size or 0) > people_files.MAX_BYTES:
             raise ValidationError(
                 _("The file has more than %(limit)d MB.") % {"limit": people_files.MAX_BYTES // 1024 // 1024}
