@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from accounts import keys
 from accounts.models import ApiKey, Quota, Team, User
 from accounts.roles import STAFF_ROLES, Role, roles_of
+from gateway.config.raises import write_raises
 from gateway.config.rows import Run, shown
 from gateway.config.schema import Item
 from gateway.config.shapes import KEY, QUOTA, ROLES, TEAM, USER, columns
@@ -185,7 +186,8 @@ def write_quotas(run: Run, items: list[Item]) -> None:
         values = {"is_active": True} | run.plain_values(item, row, QUOTA_COLUMNS)
         if values["unit"] != Quota.Unit.COST:
             values.pop("currency", None)
-        run.write(item, row, values, QUOTA_COLUMNS)
+        if run.write(item, row, values, QUOTA_COLUMNS):
+            write_raises(run, item, row)
 
 
 def _note_inactive(run: Run, item: Item, is_active: bool) -> None:

@@ -14,6 +14,7 @@ from gateway.config.accounts import KEY_COLUMNS, QUOTA_COLUMNS, TEAM_COLUMNS, US
 from gateway.config.policies import POLICY_COLUMNS, shown_kind_action
 from gateway.config.prices import exported, stated_prices
 from gateway.config.providers import CREDENTIAL_COLUMNS, MODEL_COLUMNS, PROVIDER_COLUMNS
+from gateway.config.raises import exported_raises
 from gateway.config.rates import exported_rates
 from gateway.config.routing import ROUTE_COLUMNS, SEARCH_COLUMNS, SETTINGS_COLUMNS, shown_alias_target
 from gateway.config.rows import identity_of, shown
@@ -189,11 +190,13 @@ def _keys() -> list[dict[str, Any]]:
 
 def _quotas() -> list[dict[str, Any]]:
     entries = []
-    for quota in Quota.objects.select_related("key__user", "user", "team"):
+    for quota in Quota.objects.select_related("key__user", "user", "team").prefetch_related("raises"):
         entry = _references(quota, "key", "user", "team")
         entry |= _plain(quota, QUOTA_COLUMNS, keep=["limit", "currency", "action"])
         if quota.unit != Quota.Unit.COST:
             del entry["currency"]
+        if raises := exported_raises(quota):
+            entry["raises"] = raises
         entries.append(entry)
     return entries
 

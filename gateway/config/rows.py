@@ -286,6 +286,6 @@ def _stored() -> dict[str, Iterable[models.Model]]:
         "team": Team.objects.select_related("parent", "lead", "policy"),
         "user": User.objects.select_related("team", "policy").prefetch_related("groups"),
         "key": ApiKey.objects.select_related("user", "policy"),
-        "quota": Quota.objects.select_related("key__user", "user", "team"),
+        "quota": Quota.objects.select_related("key__user", "user", "team").prefetch_related("raises"),
         "exchange rate": ExchangeRate.objects.all(),
     }

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from accounts.models import Quota, User
+from accounts.models import ApiKey, Quota, User
 from accounts.roles import Role
 from gateway.config.fields import (
     Field,
@@ -251,9 +251,16 @@ KEY: Shape = {
     "allowed_models": Field(unique_list_of(name), "allowed_models"),
     "allowed_networks": Field(unique_list_of(network), "allowed_networks"),
     "capture": Field(choice(*CaptureMode.values), "capture"),
+    "scope": Field(choice(ApiKey.Scope.FINANCE.value, ApiKey.Scope.ADMIN.value), "scope"),
     "max_concurrency": Field(whole_number(1), "max_concurrency"),
     "note": Field(text, "note"),
     "active": Field(boolean, "is_active"),
+}
+RAISE: Shape = {
+    "amount": Field(number(0), required=True),
+    "from": Field(moment, required=True),
+    "until": Field(moment, required=True),
+    "reason": Field(text),
 }
 QUOTA: Shape = {
     "key": Field(_username, nullable=False),
@@ -265,6 +272,7 @@ QUOTA: Shape = {
     "currency": Field(currency, "currency", nullable=False),
     "action": Field(choice(*Quota.Action.values), "action"),
     "active": Field(boolean, "is_active"),
+    "raises": Field(list_of(mapping(RAISE)), nullable=False),
 }
 RATE: Shape = {
     "from": Field(currency, "from_currency", required=True),
