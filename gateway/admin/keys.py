@@ -50,8 +50,9 @@ MANAGEMENT = (
         "fields": ("scope",),
         "description": _(
             "Only an administrator sets this. Whoever has the secret of such a key needs neither login nor password:"
-            " with “read reports” it reads the usage and the costs of everybody, with “administer” it changes people,"
-            " keys, quotas and prices and issues further keys. Give it to programs, with an end and with allowed networks."
+            " with “read reports” it reads the usage and the costs of everybody; with “administer” it changes people,"
+            " keys, quotas and prices and issues further keys. Give it to programs, with an end and with allowed"
+            " networks."
         ),
     },
 )
