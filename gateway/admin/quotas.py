@@ -14,7 +14,9 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import counters
 from accounts.models import Quota, QuotaRaise, QuotaWindow, User
+from accounts.quota_checks import stricter
 from accounts.roles import in_charge_of
+from gateway.admin.quota_forms import QuotaForm
 from gateway.admin.quota_raises import RaiseInline
 from gateway.admin_base import LedgerAdmin, ModelAdmin, PermanentAdmin, column, grouped
 from gateway.admin_scope import is_restricted
@@ -57,6 +59,7 @@ def with_raises(queryset: QuerySet[Any], quota: str) -> QuerySet[Any]:
 class QuotaAdmin(PermanentAdmin):
     """Quotas."""
 
+    form = QuotaForm
     list_display = ("subject", "limit_text", "raised_text", "window", "action", "is_active")
     list_display_links = ("subject",)
     list_filter = ("is_active", "unit", "window", "action", "team")
@@ -101,6 +104,18 @@ class QuotaAdmin(PermanentAdmin):
             return rows
         own = {"pk" if db_field.name == "user" else "user": request.user.pk}
         return in_charge_of(rows, request.user).exclude(**own)
+
+    def save_model(self, request: HttpRequest, obj: Quota, form: Any, change: bool) -> None:
+        """Save the quota, and say so if another one refuses calls before it is reached."""
+        super().save_model(request, obj, form, change)
+        for other in stricter(obj):
+            values = {
+                "subject": subject_text(other),
+                "limit": measured(other, other.limit),
+                "window": other.get_window_display(),
+            }
+            text = gettext("The quota of %(subject)s allows less: %(limit)s / %(window)s. The stricter one wins.")
+            self.message_user(request, text % values, messages.WARNING)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Save the raises, each with who granted it."""

@@ -275,7 +275,7 @@ class Forms(AdminTestCase):
             ({"user": str(user.pk), "limit": "-5"}, "greater than or equal to 0"),
             ({"user": str(user.pk), "limit": "abc"}, "Enter a number."),
             ({"user": str(user.pk), "action": "upgrade"}, "not one of the available choices"),
-            ({"team": str(team.pk)}, "is violated"),
+            ({"team": str(team.pk)}, "This quota is there already: team text0: 1000 tokens / month."),
         )
         for change, message in cases:
             with self.subTest(change=change):

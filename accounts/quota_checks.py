@@ -1,0 +1,41 @@
+"""What is odd about a quota beside others: one of the same is there already, or another one is stricter anyway."""
+
+from django.db.models import Q
+
+from accounts.models import Quota
+
+# From the shortest to the longest.
+_WINDOWS = list(Quota.Window)
+
+
+def overlapping(quota: Quota) -> Quota | None:
+    """Return the quota that limits the same subject in the same unit and window, None if there is none.
+
+    A currency tells only quotas on cost apart.
+    """
+    same = Quota.objects.filter(
+        team=quota.team_id, user=quota.user_id, key=quota.key_id, unit=quota.unit, window=quota.window
+    )
+    if quota.unit == Quota.Unit.COST:
+        same = same.filter(currency=quota.currency)
+    return same.exclude(pk=quota.pk).select_related("team", "user", "key__user").order_by("-is_active", "pk").first()
+
+
+def stricter(quota: Quota) -> list[Quota]:
+    """Return the quotas in force that refuse calls before `quota` is reached, of the user and the team behind it.
+
+    They allow less in the same window or in a longer one.
+    """
+    user = quota.key.user if quota.key is not None else quota.user
+    if user is None or not quota.is_active:
+        return []
+    above = Q(team=user.team_id) if user.team_id is not None else Q(pk__in=[])
+    if quota.key is not None:
+        above |= Q(user=user.pk)
+    longer = _WINDOWS[_WINDOWS.index(Quota.Window(quota.window)) :]
+    rows = Quota.objects.filter(
+        above, unit=quota.unit, window__in=longer, limit__lt=quota.limit, action=Quota.Action.BLOCK, is_active=True
+    )
+    if quota.unit == Quota.Unit.COST:
+        rows = rows.filter(currency=quota.currency)
+    return list(rows.select_related("team", "user", "key__user").order_by("pk"))

@@ -1,0 +1,44 @@
+"""The form of a quota."""
+
+from typing import TYPE_CHECKING
+
+from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Quota
+from accounts.quota_checks import overlapping
+
+if TYPE_CHECKING:
+    _ModelForm = forms.ModelForm[Quota]
+else:
+    _ModelForm = forms.ModelForm
+
+
+class QuotaForm(_ModelForm):
+    """A quota that is none twice. Of one that is there the subject, the unit and the window are no fields."""
+
+    def clean_currency(self) -> str:
+        """Return the code in capital letters. Raises `ValidationError` for what is none."""
+        currency = str(self.cleaned_data["currency"]).upper()
+        if self.cleaned_data.get("unit") != Quota.Unit.COST:
+            # It means nothing there, and must not tell two quotas of the same apart.
+            return str(Quota._meta.get_field("currency").default)
+        if len(currency) != 3 or not (currency.isascii() and currency.isalpha()):
+            raise ValidationError(_("Enter the code of a currency, such as USD or CNY."))
+        return currency
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # Django's own hook, which the stubs leave out
+        quota = self.instance
+        subjects = (quota.team_id, quota.user_id, quota.key_id)
+        if quota.pk is not None or sum(pk is not None for pk in subjects) != 1:
+            return
+        if {"unit", "window", "currency"} & set(self.errors) or (other := overlapping(quota)) is None:
+            return
+        # What the constraint in the database says would only be its name.
+        self.errors.pop(NON_FIELD_ERRORS, None)
+        text = _("This quota is there already: %(quota)s. Change its limit, or grant a temporary raise.")
+        if not other.is_active:
+            text = _("This quota is there already, but not active: %(quota)s. Activate it and change its limit.")
+        self.add_error("window", ValidationError(text, params={"quota": other}))
