@@ -44,7 +44,7 @@ else:
 
 
 MAY_FIELDS = ("policy", "allowed_models", "allowed_networks", "max_concurrency", *LIMITS, "capture")
-MANAGEMENT = (
+MANAGEMENT: Any = (
     _("Management"),
     {
         "fields": ("scope",),
