@@ -203,15 +203,15 @@ class _People:
         """Put what the row says into the person, and note each difference."""
         user = row.user
         assert user is not None
-        for column in _PLAIN:
-            if column in read.values:
-                self._set(row, column, read.values[column])
         if "name" in read.values and user.get_full_name() != read.values["name"]:
             before = user.get_full_name()
             # One field takes a name in whatever order its language has.
             user.first_name, user.last_name = read.values["name"], ""
             row.columns += ["first_name", "last_name"]
             row.changes.append(Change("name", before, read.values["name"]))
+        for column in _PLAIN:
+            if column in read.values:
+                self._set(row, column, read.values[column])
         if "team" in read.values:
             self._set_team(row, read.values["team"])
         if not self.sees_all and not row.new_team and (user.team is None or user.team not in self.teams.values()):

@@ -98,7 +98,10 @@ def _page(request: HttpRequest, name: str, status: int = 200, **context: Any) ->
     owner = context["key"].user if "key" in context else None
     with timezone.override(zone_of(owner)):
         text = render_to_string(f"handover/{name}.html", context, request)
-    return HttpResponse(text, status=status, headers=HEADERS)
+    response = HttpResponse(text, status=status, headers=HEADERS)
+    # Django logs the path of a 404, and a link of which one character was lost on the way is almost the whole token.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
 
 
 def zone_of(owner: User | None) -> tzinfo | None:

@@ -13,7 +13,7 @@ from accounts import handovers
 from accounts.models import KeyHandover
 from gateway.admin_base import LedgerAdmin, column
 
-_STATES = {"open": _("not opened yet"), "opened": _("opened"), "over": _("over, not opened")}
+_STATES = {"open": _("not opened yet"), "opened": _("was opened"), "over": _("over, not opened")}
 
 
 def _open(now: Any) -> Q:

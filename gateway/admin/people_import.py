@@ -23,7 +23,7 @@ from accounts import people_files
 from accounts.models import User
 from accounts.people_columns import ALIASES, COLUMNS, NAMES
 from accounts.people_files import Line, Table
-from accounts.people_import import Plan, PlannedRow, carry_out, plan
+from accounts.people_import import Plan, PlannedRow, State, carry_out, plan
 from gateway.admin.key_bulk import issue_page, read_selection
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _upload_page(page: "UserAdmin", request: HttpRequest, form: UploadForm) -> H
 
 def _preview_page(page: "UserAdmin", request: HttpRequest, planned: Plan, carried: str) -> HttpResponse:
     rows = sorted(planned.rows, key=lambda row: (_ORDER[row.state], row.number))
-    counts = {
+    counts: dict[State, str] = {
         "fault": ngettext("%(count)d row with an error", "%(count)d rows with errors", planned.count("fault")),
         "new": ngettext("%(count)d new person", "%(count)d new people", planned.count("new")),
         "changed": ngettext("%(count)d changed", "%(count)d changed", planned.count("changed")),
@@ -175,7 +175,7 @@ def _preview_page(page: "UserAdmin", request: HttpRequest, planned: Plan, carrie
         gettext("Preview of the import"),
         plan=planned,
         carried=carried,
-        counts=[(state, text % {"count": planned.count(state)}) for state, text in counts.items()],  # type: ignore[arg-type]
+        counts=[text % {"count": planned.count(state)} for state, text in counts.items() if planned.count(state)],
         rows=[_shown(row) for row in rows[:_SHOWN]],
         more=len(rows) - _SHOWN,
         has_work=planned.count("new") + planned.count("changed") > 0,

@@ -1,5 +1,6 @@
 """The page behind a one-time link: nothing happens before the click, and after it the secret is shown once."""
 
+import logging
 from datetime import UTC, datetime, timedelta
 
 from django.http import HttpResponse
@@ -70,6 +71,14 @@ class HandoverPage(TestCase):
         for url in (reverse("handover", args=("x" * 43,)), reverse("handover", args=("<b>",))):
             for ask in (self.client.get, self.client.post):
                 self.assertContains(ask(url), "Nothing behind this link", status_code=404)
+
+    def test_no_log_holds_a_link_or_the_better_part_of_one(self) -> None:
+        with self.assertLogs(level="DEBUG") as logs:
+            logging.getLogger("tests").info("without a line of its own assertLogs would fail")
+            self.client.get(reverse("handover", args=(self.token[:-1],)))
+            self.client.post(self.url)
+            self.client.post(self.url)
+        self.assertFalse([line for line in logs.output if self.token[:20] in line])
 
     def test_a_withdrawn_link_and_one_to_a_rotated_key_are_over(self) -> None:
         keys.rotate(self.key, timedelta(0))
