@@ -21,6 +21,8 @@ MAX_ROWS = 10_000
 MAX_COLUMNS = 50
 # Of a workbook, which is a zip file. Ten thousand people take less than a tenth of it.
 MAX_UNPACKED_BYTES = 50 * 1024 * 1024
+# Of all cells. In a workbook a text is stored once, however many cells hold it.
+_MAX_CHARACTERS = 10 * 1024 * 1024
 # Rows with nothing in them, which a table calculation may keep by the hundred thousand.
 _MAX_LINES = 10 * MAX_ROWS
 _DELIMITERS = (",", ";", "\t", "，")
@@ -62,7 +64,13 @@ def read(data: bytes) -> Table:
     else:
         form, lines = _csv_lines(data)
     found: list[Line] = []
+    characters = 0
     for line in lines:
+        characters += sum(map(len, line.cells))
+        if characters > _MAX_CHARACTERS:
+            raise ValidationError(
+                _("The file has more than %(limit)d MB.") % {"limit": _MAX_CHARACTERS // 1024 // 1024}
+            )
         if line.number > _MAX_LINES or len(found) > MAX_ROWS:
             raise ValidationError(_("The file has more than %(limit)d rows. Split it.") % {"limit": MAX_ROWS})
         if any(line.cells) or line.faults:

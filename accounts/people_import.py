@@ -196,7 +196,6 @@ class _People:
             row.faults.append(("username", text % {"name": self.known[folded]}))
         else:
             row.user = User(username=row.username)
-            row.user.set_unusable_password()
         self.met.setdefault(folded, row.number)
 
     def _fill(self, row: PlannedRow, read: Cells) -> None:
@@ -314,8 +313,7 @@ class _People:
 def carry_out(plan: Plan) -> list[User]:
     """Write what `plan` says, all or nothing, and return the people who are new. Raises `ValueError` for faults.
 
-    Plan and carry out in one transaction, so that what was read is what is written. Each person is saved on their own:
-    a save is what the audit log writes down.
+    Plan and carry out in one transaction, so that what was read is what is written.
     """
     if not plan.is_clean:
         raise ValueError("The plan has faults.")
@@ -330,12 +328,21 @@ def carry_out(plan: Plan) -> list[User]:
                 user.team = teams[row.new_team]
                 row.columns.append("team")
             if user._state.adding:
-                user.save(force_insert=True)
+                user.set_unusable_password()
                 made.append(user)
-            elif row.columns:
-                user.save(update_fields=row.columns)
-            if row.roles is not None:
-                _give(user, row.roles, groups)
+            else:
+                if row.columns:
+                    user.save(update_fields=row.columns)
+                if row.roles is not None:
+                    _give(user, row.roles, groups)
+        # Together: on SQLite no call is let in while this writes, and it may be thousands.
+        roles = {row.username: row.roles or set() for row in plan.rows}
+        made = User.objects.bulk_create(made, batch_size=500)
+        membership = User.groups.through
+        membership._default_manager.bulk_create(
+            [membership(user_id=user.pk, group_id=groups[name].pk) for user in made for name in roles[user.username]],
+            batch_size=500,
+        )
     return made
 
 

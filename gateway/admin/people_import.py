@@ -35,7 +35,7 @@ _SHOWN = 500
 _SALT = "gateway.admin.people_import"
 _MAX_AGE_S = 3600
 # Of the signed text. A list within the limits of people_files packs to far less.
-_MAX_CARRIED = 8 * 1024 * 1024
+_MAX_CARRIED = 16 * 1024 * 1024
 _ORDER = {"fault": 0, "changed": 1, "new": 2, "unchanged": 3}
 _STATE_NAMES = {
     "fault": _("error"),

@@ -147,6 +147,12 @@ def test_a_workbook_that_unpacks_to_a_lot_is_not_unpacked() -> None:
     assert fault(target.getvalue()) == "Unpacked, the workbook has more than 50 MB."
 
 
+def test_a_text_that_many_cells_share_is_counted_in_each() -> None:
+    data = workbook(["username", *["x"] * 20], *[["a", *["x" * 30_000] * 20] for _number in range(30)])
+    assert len(data) < 100_000
+    assert fault(data) == "The file has more than 10 MB."
+
+
 def test_another_zip_file_is_no_workbook() -> None:
     for names in (["a.txt"], ["[Content_Types].xml"], ["[Content_Types].xml", "xl/workbook.xml"]):
         target = io.BytesIO()
