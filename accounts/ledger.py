@@ -10,7 +10,7 @@ These run for every call, so their statements are written by hand (accounts/ledg
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -19,11 +19,13 @@ from django.utils import timezone
 
 from accounts import ledger_sql as sql
 from accounts import networks, session_sql, sightings
+from accounts.daily_sql import raise_days
 from accounts.errors import AddressNotAllowed, KeyInvalid, Refusal
 from accounts.ledger_items import INNER_KINDS, Admission, Admitted, Settlement
 from accounts.ledger_rows import DayTotals, KeyRow
 from accounts.limits import Limits
 from accounts.models import CallRecord
+from accounts.money import from_units, to_units
 from accounts.output_history import OutputHistory
 from accounts.quota import Reservation, Used
 from accounts.thresholds import note_crossings
@@ -231,7 +233,7 @@ def settle_batch(items: Sequence[Settlement], snapshot: Snapshot, outputs: Outpu
     `outputs` learns how long the answers were. Raises nothing of its own; database errors propagate and book nothing.
     """
     by_id = {item.call_id: item for item in items}
-    running = sql.lock_running(by_id)
+    running, first_open = sql.lock_running(by_id)
     if len(running) < len(by_id):
         logger.warning("%d settled calls were not running: settled before, or given up", len(by_id) - len(running))
     if not running:
@@ -239,6 +241,7 @@ def settle_batch(items: Sequence[Settlement], snapshot: Snapshot, outputs: Outpu
     zone = snapshot.settings.business_time_zone
     windows = windows_at(running, max(item.ended_at for item in items))
     days: dict[tuple[Any, ...], DayTotals] = {}
+    booked: list[tuple[Settlement, date]] = []
     for call in running:
         item = by_id[call.id]
         used = _used(item)
@@ -251,6 +254,11 @@ def settle_batch(items: Sequence[Settlement], snapshot: Snapshot, outputs: Outpu
                 window.reserved -= reservation.amount(quota.unit, quota.currency)
             window.is_changed = True
         day = call.started_at.astimezone(zone).date()
+        if first_open is not None and day < first_open:
+            # No month is closed while a call of it runs, but another business time zone, or a clock that is behind,
+            # can make it one of a closed month in the end.
+            day = first_open
+        booked.append((item, day))
         dimension = (
             day,
             call.key_id,
@@ -260,7 +268,7 @@ def settle_batch(items: Sequence[Settlement], snapshot: Snapshot, outputs: Outpu
             item.model_name,
             item.scene_name,
             call.kind,
-            item.currency,
+            item.currency if item.cost is not None else "",
             item.compared_currency,
         )
         days.setdefault(dimension, DayTotals()).add(item)
@@ -269,9 +277,9 @@ def settle_batch(items: Sequence[Settlement], snapshot: Snapshot, outputs: Outpu
     changed = [pair for pairs in windows.values() for pair in pairs]
     note_crossings(changed)
     save_windows(window for _quota, window in changed)
-    sql.close_calls([(by_id[call.id], call.started_at.astimezone(zone).date()) for call in running])
+    sql.close_calls(booked)
     sql.insert_attempts([by_id[call.id] for call in running])
-    sql.raise_days(days)
+    raise_days(days)
     session_sql.remember([item.remembered for call in running if (item := by_id[call.id]).remembered is not None])
     return len(running)
 
@@ -279,7 +287,9 @@ def settle_batch(items: Sequence[Settlement], snapshot: Snapshot, outputs: Outpu
 def _used(item: Settlement) -> Used:
     usage = item.usage
     tokens = usage.input_tokens + usage.output_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-    return Used(item.status == CallRecord.Status.OK or tokens > 0, tokens, item.cost, item.currency)
+    # As the call's row holds it, so that a window is the sum of its calls.
+    cost = None if item.cost is None else from_units(to_units(item.cost))
+    return Used(item.status == CallRecord.Status.OK or tokens > 0, tokens, cost, item.currency)
 
 
 def run_batch(

@@ -4,7 +4,7 @@ import json
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal
 from typing import Any
 
@@ -12,6 +12,7 @@ from django.db import connection
 
 from accounts.ledger_items import Settlement
 from accounts.models import Quota
+from accounts.money import to_units
 
 _FROM_FLOAT = Context(prec=15).create_decimal_from_float
 
@@ -112,7 +113,7 @@ class RunningRow:
 
 @dataclass(slots=True)
 class DayTotals:
-    """What a batch adds to one row of `UsageDaily`."""
+    """What a batch adds to one row of `UsageDaily`; money in units of `accounts.money`."""
 
     calls: int = 0
     failed_calls: int = 0
@@ -123,16 +124,17 @@ class DayTotals:
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
-    cost: Decimal = Decimal(0)
-    failed_cost: Decimal = Decimal(0)
-    fallback_cost: Decimal = Decimal(0)
-    reference_cost: Decimal = Decimal(0)
-    compared_cost: Decimal = Decimal(0)
-    uncached_cost: Decimal = Decimal(0)
+    cost: int = 0
+    failed_cost: int = 0
+    fallback_cost: int = 0
+    reference_cost: int = 0
+    compared_cost: int = 0
+    uncached_cost: int = 0
 
     def add(self, item: Settlement) -> None:
         """Count one settled call. One that used tokens of unknown price is unpriced."""
-        usage, cost = item.usage, item.cost or 0
+        # Each as its call's row holds it: the sum of rounded amounts, not the rounded sum.
+        usage, cost = item.usage, 0 if item.cost is None else to_units(item.cost)
         is_failed, is_fallback = item.status in ("failed", "lost"), item.fallbacks > 0
         self.calls += 1
         self.failed_calls += is_failed
@@ -148,9 +150,9 @@ class DayTotals:
         self.failed_cost += cost if is_failed else 0
         self.fallback_cost += cost if is_fallback else 0
         if item.compared_currency:
-            self.reference_cost += item.reference_cost or 0
+            self.reference_cost += to_units(item.reference_cost or Decimal(0))
             self.compared_cost += cost
-        self.uncached_cost += cost if item.uncached_cost is None else item.uncached_cost
+        self.uncached_cost += cost if item.uncached_cost is None else to_units(item.uncached_cost)
 
 
 def uuid_value(value: uuid.UUID | None) -> Any:
@@ -176,6 +178,18 @@ def read_time(value: Any) -> datetime | None:
         return None
     moment: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def read_date(value: Any) -> date:
+    """Return the date in a column value; SQLite gives text."""
+    return date.fromisoformat(value) if isinstance(value, str) else value  # type: ignore[no-any-return]
+
+
+def day_after_month(value: Any) -> date | None:
+    """Return the day after the month of a column value, which holds a day of it; None for NULL."""
+    if value is None:
+        return None
+    return (read_date(value).replace(day=1) + timedelta(days=31)).replace(day=1)
 
 
 def read_decimal(value: Any) -> Decimal:

@@ -15,9 +15,9 @@ from django.db import connection
 
 from accounts.ledger_items import INNER_KINDS, Settlement
 from accounts.ledger_rows import (
-    DayTotals,
     KeyRow,
     RunningRow,
+    day_after_month,
     lock,
     marks,
     query,
@@ -167,23 +167,31 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
-def lock_running(ids: Collection[uuid.UUID]) -> list[RunningRow]:
-    """Return and lock those of the calls `ids` that are still running."""
+def lock_running(ids: Collection[uuid.UUID]) -> tuple[list[RunningRow], date | None]:
+    """Return and lock those of the calls `ids` that are still running; and the first day that is open to bookings.
+
+    In one statement: whoever closes a month waits for the transactions that hold calls locked, and one that begins
+    meanwhile waits at this statement and then sees the closed month (accounts.closing).
+    """
     found: list[RunningRow] = []
+    first_open: date | None = None
     pending = [uuid_value(value) for value in ids]
     for begin in range(0, len(pending), _IN_LIMIT):
         part = pending[begin : begin + _IN_LIMIT]
         rows = query(
-            "SELECT id, key_id, user_id, team_id, kind, reservation, started_at FROM accounts_callrecord"
+            "SELECT id, key_id, user_id, team_id, kind, reservation, started_at,"
+            " (SELECT MAX(month) FROM accounts_closedmonth) FROM accounts_callrecord"
             f" WHERE status = 'running' AND id IN ({marks(part)}) ORDER BY id{lock()}",
             part,
         )
         found += [
             RunningRow(read_uuid(call_id), key_id, user_id, team_id, kind, read_json(reservation), started_at)
-            for call_id, key_id, user_id, team_id, kind, reservation, started in rows
+            for call_id, key_id, user_id, team_id, kind, reservation, started, _closed in rows
             if (started_at := read_time(started)) is not None
         ]
-    return found
+        if rows:
+            first_open = day_after_month(rows[0][7])
+    return found, first_open
 
 
 _CLOSE_CALL = (
@@ -262,71 +270,3 @@ def insert_attempts(items: Sequence[Settlement]) -> None:
             for position, attempt in enumerate(item.attempts)
         ],
     )
-
-
-_TOTALS = (
-    "calls, failed_calls, fallback_calls, unpriced_calls, estimated_calls, input_tokens, output_tokens,"
-    " cache_read_tokens, cache_write_tokens, cost, failed_cost, fallback_cost, reference_cost, compared_cost,"
-    " uncached_cost"
-)
-_DIMENSIONS = (
-    "date, key_id, user_id, team_id, provider_name, model_name, scene_name, kind, currency, reference_currency"
-)
-_RAISE_DAY = (
-    f"INSERT INTO accounts_usagedaily ({_DIMENSIONS}, {_TOTALS})"
-    f" VALUES ({marks(_DIMENSIONS.split(', '))}, {marks(_TOTALS.split(', '))})"
-    f" ON CONFLICT ({_DIMENSIONS.replace('team_id', '(COALESCE(team_id, 0))')}) DO UPDATE SET "
-    + ", ".join(f"{name} = accounts_usagedaily.{name} + EXCLUDED.{name}" for name in _TOTALS.split(", "))
-)
-
-
-_LOWER_DAY = (
-    "UPDATE accounts_usagedaily SET "
-    + ", ".join(f"{name} = {name} - %s" for name in _TOTALS.split(", "))
-    + " WHERE date = %s AND key_id = %s AND user_id = %s AND COALESCE(team_id, 0) = %s AND provider_name = %s"
-    " AND model_name = %s AND scene_name = %s AND kind = %s AND currency = %s"
-    " AND reference_currency = %s"
-)
-
-
-def lower_days(days: Mapping[tuple[Any, ...], DayTotals]) -> None:
-    """Take from the daily rows what moves to other rows, in the order of `raise_days`; remove those left empty."""
-    rows = [(_dimension(dimension), _values(totals)) for dimension, totals in _in_order(days)]
-    parameters = [[*values, *dimension[:3], dimension[3] or 0, *dimension[4:]] for dimension, values in rows]
-    write(_LOWER_DAY, parameters)
-    where = _LOWER_DAY[_LOWER_DAY.index(" WHERE ") :]
-    size = len(rows[0][1]) if rows else 0
-    write(f"DELETE FROM accounts_usagedaily{where} AND calls = 0", [row[size:] for row in parameters])
-
-
-def _in_order(days: Mapping[tuple[Any, ...], DayTotals]) -> list[tuple[tuple[Any, ...], DayTotals]]:
-    return sorted(days.items(), key=lambda pair: tuple(map(str, pair[0])))
-
-
-def _dimension(dimension: tuple[Any, ...]) -> list[Any]:
-    return [connection.ops.adapt_datefield_value(dimension[0]), *dimension[1:]]
-
-
-def _values(totals: DayTotals) -> list[Any]:
-    return [
-        totals.calls,
-        totals.failed_calls,
-        totals.fallback_calls,
-        totals.unpriced_calls,
-        totals.estimated_calls,
-        totals.input_tokens,
-        totals.output_tokens,
-        totals.cache_read_tokens,
-        totals.cache_write_tokens,
-        to_units(totals.cost),
-        to_units(totals.failed_cost),
-        to_units(totals.fallback_cost),
-        to_units(totals.reference_cost),
-        to_units(totals.compared_cost),
-        to_units(totals.uncached_cost),
-    ]
-
-
-def raise_days(days: Mapping[tuple[Any, ...], DayTotals]) -> None:
-    """Add to the daily rows, in a fixed order: two workers that raise the same rows must not wait crosswise."""
-    write(_RAISE_DAY, [[*_dimension(dimension), *_values(totals)] for dimension, totals in _in_order(days)])

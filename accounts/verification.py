@@ -1,101 +1,157 @@
-"""Whether the books agree: sum of calls = daily usage = quota windows, for every subject and window."""
+"""Whether the books agree: calls and corrections = daily usage, calls = quota windows, closed months = their totals.
+
+Everything is added up in the database, and only what disagrees leaves it: memory does not grow with the books.
+"""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 
-from django.db.models import Case, Count, Q, Sum, Value, When
-from django.db.models.functions import Coalesce
+from django.db import connection, transaction
 
-from accounts.ledger_rows import QuotaRow
-from accounts.models import CallRecord, Quota, QuotaWindow, UsageDaily
-from accounts.money import MoneyField
+from accounts.daily_sql import DayDifference, day_differences, day_row, month_totals
+from accounts.ledger_rows import QuotaRow, read_decimal, time_value
+from accounts.models import CallRecord, ClosedMonth, Quota, QuotaWindow
+from accounts.money import PLACES, from_units
 from accounts.quota import Reservation
-from accounts.window_sql import used_between
 
-
-def _money(of: Any, only: Q | None = None) -> Coalesce:
-    return Coalesce(Sum(of, filter=only), 0, output_field=MoneyField())
-
-
-_DIMENSIONS = (
-    "key_id",
-    "user_id",
-    "team_id",
-    "provider_name",
-    "model_name",
-    "scene_name",
-    "kind",
-    "currency",
-    "reference_currency",
-)
-_TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
-_FAILED = Q(status__in=(CallRecord.Status.FAILED, CallRecord.Status.LOST))
-_USED_TOKENS = Q(input_tokens__gt=0) | Q(output_tokens__gt=0) | Q(cache_read_tokens__gt=0) | Q(cache_write_tokens__gt=0)
-# A call was compared with the reference model if both costs are known.
-_COMPARED = Q(cost__isnull=False, reference_cost__isnull=False)
-# Each sum of a day, from the calls.
-_SUMS: dict[str, Any] = {
-    "calls": Count("pk"),
-    "failed_calls": Count("pk", filter=_FAILED),
-    "fallback_calls": Count("pk", filter=Q(fallbacks__gt=0)),
-    "unpriced_calls": Count("pk", filter=Q(cost__isnull=True) & _USED_TOKENS),
-    "estimated_calls": Count("pk", filter=Q(usage_is_estimated=True)),
-    **{name: Sum(name) for name in _TOKENS},
-    "cost": _money("cost"),
-    "failed_cost": _money("cost", _FAILED),
-    "fallback_cost": _money("cost", Q(fallbacks__gt=0)),
-    "reference_cost": _money("reference_cost", _COMPARED),
-    "compared_cost": _money("cost", _COMPARED),
-    "uncached_cost": _money(Coalesce("uncached_cost", "cost")),
-}
 # SQLite keeps a window's decimals as floating point of 15 digits.
 _TOLERANCE = Decimal("0.000001")
 
 
+@contextmanager
+def consistent_view() -> Iterator[None]:
+    """Let everything that is read inside be of one moment, while others write. Inside a transaction it does nothing."""
+    if connection.in_atomic_block:
+        yield
+    elif connection.vendor == "postgresql":
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
+    else:
+        # Not `atomic`, which would keep every writer away. In WAL mode a reader has the state of its first read.
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN DEFERRED")
+            try:
+                yield
+            finally:
+                cursor.execute("ROLLBACK")
+
+
 def differences() -> Iterator[str]:
-    """Yield each disagreement as a sentence. Run it while nothing is written, or in a snapshot of the database."""
-    yield from _daily_usage()
-    yield from _quota_windows()
+    """Yield each disagreement as a sentence. Run it in a `consistent_view`, or while nothing is written."""
+    yield from _closed_months()
+    for found in day_differences():
+        yield from _in_words(found)
+    yield from _used_windows()
+    yield from _reserved_windows()
 
 
-def _daily_usage() -> Iterator[str]:
-    calls: dict[tuple[Any, ...], dict[str, Any]] = {}
-    compared = Case(When(_COMPARED, then="reference_currency"), default=Value(""))
-    settled = CallRecord.objects.exclude(status=CallRecord.Status.RUNNING).annotate(compared_currency=compared)
-    dimensions = ["compared_currency" if name == "reference_currency" else name for name in _DIMENSIONS]
-    sums = {f"sum_{name}": expression for name, expression in _SUMS.items()}
-    for row in settled.values("booked_on", *dimensions).order_by().annotate(**sums):
-        calls[tuple(row[name] for name in ("booked_on", *dimensions))] = row
-    for day in UsageDaily.objects.all().iterator():
-        dimension = tuple(getattr(day, name) for name in ("date", *_DIMENSIONS))
-        call = calls.pop(dimension, None)
-        for name in _SUMS:
-            value, real = getattr(day, name), call[f"sum_{name}"] if call else 0
-            if value != real:
-                yield f"daily usage {dimension}: {name} is {value}, the calls say {real}"
-    for dimension, call in calls.items():
-        yield f"daily usage {dimension}: missing, the calls say {call['sum_calls']} calls"
+def differences_between(start: date, end: date, first: datetime, last: datetime) -> Iterator[str]:
+    """Yield the disagreements of the days [start, end), and of the quota windows that began in [first, last)."""
+    for found in day_differences(start, end):
+        yield from _in_words(found)
+    yield from _used_windows(first, last)
 
 
-def _quota_windows() -> Iterator[str]:
+def _in_words(found: DayDifference) -> Iterator[str]:
+    row = day_row(found.dimension)
+    name = " ".join("-" if value in (None, "") else str(value) for value in found.dimension)
+    for sum_name, missing in found.missing.items():
+        amount = _money if sum_name.endswith("cost") else str
+        if row is None:
+            yield f"daily usage [{name}]: missing, the entries say {sum_name} is {amount(missing)}"
+        else:
+            value = row[sum_name]
+            yield f"daily usage [{name}]: {sum_name} is {amount(value)}, the entries say {amount(value + missing)}"
+
+
+def _money(units: int) -> str:
+    return _plain(from_units(units))
+
+
+def _plain(number: Decimal) -> str:
+    return f"{number.normalize():f}"
+
+
+def _closed_months() -> Iterator[str]:
+    for row in ClosedMonth.objects.order_by("month"):
+        totals = month_totals(row.month)
+        for name in sorted({*totals, *row.totals}):
+            value, stored = totals.get(name), row.totals.get(name)
+            if value != stored:
+                yield f"closed month {row}: {name} is {value}, it was closed with {stored}"
+
+
+_TOKENS = "c.input_tokens + c.output_tokens + c.cache_read_tokens + c.cache_write_tokens"
+
+
+def _windows_statement(subject: str, when: str) -> str:
+    """Return the statement that selects the windows of quotas on a `subject` whose use is not that of their calls.
+
+    A sub-query per window, and a statement per kind of subject: so the index on subject and start finds the calls of
+    each window, where a join would compare every call of a subject with every window.
+    """
+    return (
+        "SELECT id, used, truth FROM (SELECT w.id AS id, w.used AS used, q.unit AS unit,"
+        f" (SELECT COALESCE(SUM(CASE q.unit WHEN 'requests' THEN CASE WHEN c.status = 'ok' OR {_TOKENS} > 0 THEN 1"
+        f" ELSE 0 END WHEN 'tokens' THEN {_TOKENS} ELSE CASE WHEN c.currency = q.currency THEN c.cost ELSE 0 END END),"
+        f" 0) FROM accounts_callrecord c WHERE c.{subject} = q.{subject} AND c.status <> 'running'"
+        " AND c.started_at >= w.starts_at AND (w.ends_at IS NULL OR c.started_at < w.ends_at)) AS truth"
+        f" FROM accounts_quotawindow w JOIN accounts_quota q ON q.id = w.quota_id WHERE q.{subject} IS NOT NULL{when})"
+        f" AS windows WHERE ABS(used * CASE unit WHEN 'cost' THEN {10**PLACES} ELSE 1 END - truth)"
+        f" > CASE unit WHEN 'cost' THEN {int(_TOLERANCE * 10**PLACES)} ELSE {_TOLERANCE:f} END ORDER BY id"
+    )
+
+
+def _used_windows(first: datetime | None = None, last: datetime | None = None) -> Iterator[str]:
+    """Yield the windows (that began in [first, last)) whose use is not the sum of their calls."""
+    bounds = [(operator, moment) for operator, moment in ((">=", first), ("<", last)) if moment is not None]
+    when = "".join(f" AND w.starts_at {operator} %s" for operator, _moment in bounds)
+    for subject in ("key_id", "user_id", "team_id"):
+        with connection.chunked_cursor() as cursor:
+            cursor.execute(_windows_statement(subject, when), [time_value(moment) for _operator, moment in bounds])
+            while rows := cursor.fetchmany(500):
+                for pk, used, truth in rows:
+                    window = _window(pk)
+                    real = from_units(truth) if window.quota.unit == Quota.Unit.COST else Decimal(int(truth))
+                    yield f"quota window {window}: used is {_plain(read_decimal(used))}, the calls say {_plain(real)}"
+
+
+def _window(pk: int) -> QuotaWindow:
+    return QuotaWindow.objects.select_related("quota__team", "quota__user", "quota__key__user").get(pk=pk)
+
+
+def _reserved_windows() -> Iterator[str]:
+    """Yield the windows that hold something else than their running calls. What runs is little, and fits in memory."""
+    running = [
+        (Reservation.from_json(reservation), reservation.get("windows", ()))
+        for reservation in CallRecord.objects.filter(status=CallRecord.Status.RUNNING).values_list(
+            "reservation", flat=True
+        )
+    ]
+    # A window of a minute is deleted when it is old: a call that runs for long may name one that is gone.
+    named: dict[int, tuple[str, str, Decimal]] = {}
+    ids = sorted({window_id for _reservation, windows in running for window_id in windows})
+    holding = QuotaWindow.objects.exclude(reserved=0).values_list("pk", "quota__unit", "quota__currency", "reserved")
+    named.update((pk, rest) for pk, *rest in holding)  # type: ignore[misc]
+    for begin in range(0, len(ids), 500):
+        some = QuotaWindow.objects.filter(pk__in=ids[begin : begin + 500])
+        rows = some.values_list("pk", "quota__unit", "quota__currency", "reserved")
+        named.update((pk, rest) for pk, *rest in rows)  # type: ignore[misc]
     held: dict[int, Decimal] = {}
-    units = {window.pk: window.quota for window in QuotaWindow.objects.select_related("quota")}
-    for call in CallRecord.objects.filter(status=CallRecord.Status.RUNNING).iterator():
-        reservation = Reservation.from_json(call.reservation)
-        for window_id in call.reservation.get("windows", ()):
-            quota = units.get(window_id)
-            if quota is None:  # an old window of a minute, which is kept only while it holds anything
-                continue
-            held[window_id] = held.get(window_id, Decimal(0)) + reservation.amount(quota.unit, quota.currency)
-    for window in QuotaWindow.objects.select_related("quota").iterator():
-        row = quota_row(window.quota)
-        used = used_between(row, window.starts_at, window.ends_at)
-        if abs(used - window.used) > _TOLERANCE:
-            yield f"quota window {window}: used is {window.used}, the calls say {used}"
-        reserved = held.get(window.pk, Decimal(0))
-        if abs(reserved - window.reserved) > _TOLERANCE:
-            yield f"quota window {window}: reserved is {window.reserved}, the running calls hold {reserved}"
+    for reservation, windows in running:
+        for window_id in windows:
+            if window_id in named:
+                unit, currency, _reserved = named[window_id]
+                held[window_id] = held.get(window_id, Decimal(0)) + reservation.amount(unit, currency)
+    for window_id, (_unit, _currency, reserved) in sorted(named.items()):
+        expected = held.get(window_id, Decimal(0))
+        if abs(expected - reserved) > _TOLERANCE:
+            values = f"reserved is {_plain(reserved)}, the running calls hold {_plain(expected)}"
+            yield f"quota window {_window(window_id)}: {values}"
 
 
 def quota_row(quota: Quota) -> QuotaRow:

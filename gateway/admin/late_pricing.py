@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from accounts.late_prices import price_calls
+from accounts.models import User
 from providers.models import Model
 from providers.targets import price_history
 from routing.models import RuntimeSettings
@@ -24,7 +25,9 @@ def price_unpriced_calls(model_admin: Any, request: HttpRequest, queryset: Query
             price_at = price_history(model.provider.name, model.model_id, zone)
         except LookupError:  # a kind of platform that this version does not know
             continue
-        summary = price_calls(model.provider.name, model.model_id, price_at, by=request.user.get_username())
+        user = request.user if isinstance(request.user, User) else None
+        by = request.user.get_username()
+        summary = price_calls(model.provider.name, model.model_id, price_at, by=by, user=user)
         text = ngettext(
             "The model %(model)s: %(count)d call priced, %(costs)s.",
             "The model %(model)s: %(count)d calls priced, %(costs)s.",
@@ -32,6 +35,16 @@ def price_unpriced_calls(model_admin: Any, request: HttpRequest, queryset: Query
         )
         values = {"model": model, "count": summary.priced, "costs": summary.in_words()}
         model_admin.message_user(request, text % values, messages.SUCCESS)
+        if summary.corrected:
+            text = ngettext(
+                "The model %(model)s: the price of %(count)d call of a closed month is a correction of the open one, "
+                "%(costs)s.",
+                "The model %(model)s: the prices of %(count)d calls of closed months are corrections of the open one, "
+                "%(costs)s.",
+                summary.corrected,
+            )
+            values = {"model": model, "count": summary.corrected, "costs": summary.corrected_in_words()}
+            model_admin.message_user(request, text % values, messages.SUCCESS)
         if summary.unknown:
             text = ngettext(
                 "The model %(model)s: %(count)d call stays without a cost; no price was in force when it began.",

@@ -37,6 +37,12 @@ class Command(BaseCommand):
         )
         verb = "would be priced" if dry_run else "priced"
         self.stdout.write(f"{options['model']}: {summary.priced} calls {verb}, {summary.in_words()}.")
+        if summary.corrected:
+            verb = "would be booked" if dry_run else "booked"
+            self.stdout.write(
+                f"{summary.corrected} calls are of closed months: their price {verb} as corrections of the open month, "
+                f"{summary.corrected_in_words()}."
+            )
         if summary.unknown:
             self.stdout.write(
                 f"{summary.unknown} calls stay without a cost: no price was in force when they began. Add one that is "
