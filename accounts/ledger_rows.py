@@ -182,7 +182,7 @@ def read_time(value: Any) -> datetime | None:
 
 def read_date(value: Any) -> date:
     """Return the date in a column value; SQLite gives text."""
-    return date.fromisoformat(value) if isinstance(value, str) else value  # type: ignore[no-any-return]
+    return date.fromisoformat(value) if isinstance(value, str) else value
 
 
 def day_after_month(value: Any) -> date | None:
