@@ -1,15 +1,13 @@
 """A database of before the new sums of the rollup gets them from its calls, and can go back."""
 
-import os
+import contextlib
 from collections.abc import Iterator
 from decimal import Decimal
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
 
-from tests.conftest import require
 from tests.fakes.gateway_process import GatewayProcess
+from tests.server.databases import postgres_database
 
 pytestmark = pytest.mark.server
 
@@ -48,23 +46,11 @@ model("UsageDaily").objects.create(**day, currency="", calls=1, unpriced_calls=1
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def database(request: pytest.FixtureRequest) -> Iterator[GatewayProcess]:
     """A gateway that was never started, on a database without tables."""
-    if request.param == "sqlite":
-        gateway = GatewayProcess({})
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(postgres_database("migration")) if request.param == "postgres" else ""
+        gateway = GatewayProcess({}, database_url=url)
+        stack.callback(gateway.stop)
         yield gateway
-        gateway.stop()
-        return
-    server_url = os.environ.get("TEST_POSTGRES_URL", "")
-    require("postgres", bool(server_url), "TEST_POSTGRES_URL is not set")
-    name = f"wolfgate_migration_{os.getpid()}"
-    with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE IF EXISTS {name}".encode())
-        admin.execute(f"CREATE DATABASE {name}".encode())
-        gateway = GatewayProcess({}, database_url=urlunsplit(urlsplit(server_url)._replace(path=f"/{name}")))
-        try:
-            yield gateway
-        finally:
-            gateway.stop()
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def test_the_sums_come_from_the_calls_and_go_again(database: GatewayProcess) -> None:

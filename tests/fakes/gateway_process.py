@@ -26,7 +26,7 @@ from typing import Any, Self
 import psycopg
 
 ROOT = Path(__file__).resolve().parents[2]
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 SECRETS = {
     "SECRET_KEY": "a-secret-key-for-tests-0123456789-0123456789-0123456789",
     "WOLFGATE_KEY_PEPPER": "a-pepper-for-tests-0123456789",

@@ -64,7 +64,7 @@ def worker_pids(gateway: GatewayProcess, count: int) -> list[int]:
         found[:] = [pid for (pid,) in gateway.query("SELECT pid FROM accounts_worker ORDER BY pid") if pid in alive]
         return len(found) == count
 
-    wait_until(registered, 30)
+    wait_until(registered, 60)
     return found
 
 
