@@ -101,7 +101,9 @@ class CorrectionForm(forms.Form):
         """Return the arguments of `accounts.closing.correct`."""
         data = self.cleaned_data
         wanted = Amount(data["cost"] or Decimal(0), data["currency"], *(data[name] or 0 for name in _TOKENS))
-        subject = {name: data[name] for name in ("key", "corrects_on", "provider_name", "model_name") if name in data}
+        subject: dict[str, Any] = {
+            name: data[name] for name in ("key", "corrects_on", "provider_name", "model_name") if name in data
+        }
         return {"amount": wanted, "reason": data["reason"], "by": self.user, "call": self.call, **subject}
 
 
