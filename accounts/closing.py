@@ -65,9 +65,11 @@ def booking_day(day: date, today: date, first_open: date | None) -> date:
     return max(today, first_open)
 
 
-def book(corrections: Iterable[Correction]) -> None:
-    """Write corrections and raise their days. Must run in the transaction in which `first_open_day` was locked."""
-    days: dict[tuple[Any, ...], DayTotals] = {}
+def append(corrections: Iterable[Correction], days: dict[tuple[Any, ...], DayTotals]) -> None:
+    """Write corrections, and add them to what `raise_days` is to raise in the same transaction.
+
+    Must run in the transaction in which `first_open_day` was locked.
+    """
     for row in corrections:
         row.save(force_insert=True)
         dimension = (
@@ -88,8 +90,8 @@ def book(corrections: Iterable[Correction]) -> None:
         totals.cache_read_tokens += row.cache_read_tokens
         totals.cache_write_tokens += row.cache_write_tokens
         totals.cost += to_units(row.cost)
+        # What caching saved is none of a correction's affairs.
         totals.uncached_cost += to_units(row.cost)
-    raise_days(days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,9 @@ def correct(amount: Amount, reason: str, *, now: datetime | None = None, **subje
         first_open = first_open_day(locks=True)
         row = planned(amount, reason, now=now, **subject)
         row.booked_on = booking_day(row.corrects_on, now.astimezone(business_zone()).date(), first_open)
-        book([row])
+        days: dict[tuple[Any, ...], DayTotals] = {}
+        append([row], days)
+        raise_days(days)
     return row
 
 

@@ -18,7 +18,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from accounts import audit
-from accounts.closing import book, booking_day, business_zone, first_open_day
+from accounts.closing import append, booking_day, business_zone, first_open_day
 from accounts.daily_sql import lower_days, raise_days
 from accounts.ledger_rows import DayTotals, RunningRow, uuid_value, write
 from accounts.models import AuditEntry, CallRecord, Correction, User
@@ -113,9 +113,7 @@ def price_calls(
                 priced = list(_priced(open_calls, price_at, done))
                 corrected = list(_priced(closed_calls, price_at, done, are_closed=True))
                 if not dry_run:
-                    if priced:
-                        _book(priced, by)
-                    book(_correction(each, by, user, today, first_open) for each in corrected)
+                    _book(priced, [_correction(each, by, user, today, first_open) for each in corrected], by)
             summary.add(done)
     finally:
         if not dry_run and (summary.priced or summary.corrected):
@@ -204,8 +202,8 @@ def _priced(
         yield _Priced(call, cost, from_units(to_units(cost if uncached is None else uncached)), price)
 
 
-def _book(priced: Sequence[_Priced], by: str) -> None:
-    """Write the costs into the calls, their quota windows and their days, in the order in which the ledger locks."""
+def _book(priced: Sequence[_Priced], corrections: Sequence[Correction], by: str) -> None:
+    """Write the costs into calls, quota windows and days, in the order in which the ledger locks, and corrections."""
     now = timezone.now()
     write(
         "UPDATE accounts_callrecord SET cost = %s, currency = %s, cost_source = %s, uncached_cost = %s, decision = %s"
@@ -222,8 +220,11 @@ def _book(priced: Sequence[_Priced], by: str) -> None:
             for each in priced
         ],
     )
-    _raise_windows(priced)
-    _move_days(priced)
+    if priced:
+        _raise_windows(priced)
+    put: dict[tuple[Any, ...], DayTotals] = {}
+    append(corrections, put)
+    _move_days(priced, put)
 
 
 def _trail(price: PriceList, by: str, now: datetime) -> dict[str, Any]:
@@ -249,10 +250,9 @@ def _row(call: CallRecord) -> RunningRow:
     return RunningRow(call.pk, call.key_id, call.user_id, call.team_id, call.kind, call.reservation, call.started_at)
 
 
-def _move_days(priced: Sequence[_Priced]) -> None:
-    """Take the calls out of the day rows without a currency and put them into those of theirs."""
+def _move_days(priced: Sequence[_Priced], put: dict[tuple[Any, ...], DayTotals]) -> None:
+    """Take the calls out of the day rows without a currency and into those of theirs, with what else is `put`."""
     taken: dict[tuple[Any, ...], DayTotals] = {}
-    put: dict[tuple[Any, ...], DayTotals] = {}
     for each in priced:
         call = each.call
         dimension = (

@@ -1,19 +1,21 @@
 """The rollup is the sum of calls and corrections in every of its sums; what is wrong is found, named and repaired."""
 
 import io
+import threading
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
-from django.test import TestCase
+from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 
+from accounts.closing import close_month
 from accounts.ledger import settle_batch
 from accounts.models import CallRecord, ClosedMonth, Correction, Quota, QuotaWindow, Team, UsageDaily
-from accounts.verification import differences
+from accounts.verification import consistent_view, differences
 from providers.pricing import cost_of, uncached_cost_of
 from providers.target import PriceList, Tier
 from providers.translation.usage import Usage
@@ -175,6 +177,30 @@ class Verifying(BooksCase):
         ClosedMonth.objects.create(month=date(2026, 11, 1), totals={"calls": 4})
         found = list(differences())
         self.assertIn("closed month 2026-11: calls is 5, it was closed with 4", found)
+
+
+class AtOneMoment(TransactionTestCase):
+    def test_what_is_written_meanwhile_waits_for_nobody_and_is_not_seen(self) -> None:
+        _key, secret = person()
+        settle_now = [admit(secret), admit(secret)]
+        settle(settle_now[0])
+
+        def write() -> None:
+            try:
+                with transaction.atomic():
+                    settle(settle_now[1])
+            finally:
+                connection.close()
+
+        with consistent_view():
+            self.assertEqual(UsageDaily.objects.get().calls, 1)
+            writer = threading.Thread(target=write)
+            writer.start()
+            writer.join()
+            self.assertEqual(list(differences()), [])
+            self.assertEqual(UsageDaily.objects.get().calls, 1)
+        self.assertEqual(UsageDaily.objects.get().calls, 2)
+        self.assertEqual(close_month(date(2026, 11, 1), now=NOW + timedelta(days=9)).totals["calls"], 2)
 
 
 class Rebuilding(BooksCase):
