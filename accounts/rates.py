@@ -16,6 +16,7 @@ from accounts.money import PLACES
 _QUANTUM = Decimal(1).scaleb(-PLACES)
 # More than any amount of the books times any rate has digits.
 _PRECISION = 60
+_FACTOR_PRECISION = 30
 
 _Pair = tuple[str, str]
 
@@ -43,15 +44,34 @@ class Rates:
         """
         if currency == to:
             return amount
+        with localcontext() as context:
+            context.prec = _PRECISION
+            converted = self._along(amount, currency, on, to)
+            return None if converted is None else converted.quantize(_QUANTUM, ROUND_HALF_EVEN)
+
+    def factor(self, currency: str, on: date, to: str) -> Decimal | None:
+        """Return what one unit of `currency` is worth in `to` on the day `on`, to 30 digits; None: there is no rate.
+
+        For sums of many amounts: each times the same factor, and rounded at the end, they add up.
+        """
+        if currency == to:
+            return Decimal(1)
+        with localcontext() as context:
+            context.prec = _FACTOR_PRECISION
+            return self._along(Decimal(1), currency, on, to)
+
+    def changes(self, after: date, until: date) -> list[date]:
+        """Return the days after `after`, up to and with `until`, from which on a rate is another one."""
+        return sorted({since for dated in self._by_pair.values() for since, _rate in dated if after < since <= until})
+
+    def _along(self, amount: Decimal, currency: str, on: date, to: str) -> Decimal | None:
         steps = self._steps(currency, to, on)
         if steps is None:
             return None
-        with localcontext() as context:
-            context.prec = _PRECISION
-            for rate, is_turned in steps:
-                # Dividing by a turned rate, not multiplying with its rounded inverse.
-                amount = amount / rate if is_turned else amount * rate
-            return amount.quantize(_QUANTUM, ROUND_HALF_EVEN)
+        for rate, is_turned in steps:
+            # Dividing by a turned rate, not multiplying with its rounded inverse.
+            amount = amount / rate if is_turned else amount * rate
+        return amount
 
     def _steps(self, currency: str, to: str, on: date) -> list[tuple[Decimal, bool]] | None:
         direct = self._step(currency, to, on)

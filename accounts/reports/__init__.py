@@ -1,0 +1,21 @@
+"""The numbers of finance: what was used and spent, by whom and on what, and what routing and caches saved."""
+
+from accounts.reports.dimensions import DIMENSIONS, FILTERS, BadQuery, Dimension
+from accounts.reports.period import Period, business_day
+from accounts.reports.query import MAX_ROWS, Query, Report, Row, run
+from accounts.reports.totals import Totals
+
+__all__ = [
+    "DIMENSIONS",
+    "FILTERS",
+    "MAX_ROWS",
+    "BadQuery",
+    "Dimension",
+    "Period",
+    "Query",
+    "Report",
+    "Row",
+    "Totals",
+    "business_day",
+    "run",
+]

@@ -1,0 +1,164 @@
+"""Reports: their numbers against a naive computation, currencies, corrections, filters, who sees what."""
+
+import random
+from collections import defaultdict
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+from unittest import mock
+
+from django.test import TestCase
+
+from accounts.models import ApiKey, ExchangeRate, Team, UsageDaily, User
+from accounts.reports import DIMENSIONS, Period, Query, Report, query, run
+from accounts.reports.totals import COUNTS
+from tests.admin.rows import make_key
+
+NOVEMBER = Period(date(2026, 11, 1), date(2026, 11, 30))
+MONEY = ("cost", "failed_cost", "fallback_cost", "reference_cost", "compared_cost", "uncached_cost")
+
+
+def make_usage(key: ApiKey, day: date, **fields: Any) -> UsageDaily:
+    """Write a row of the rollup."""
+    values: dict[str, Any] = {
+        "date": day,
+        "key": key,
+        "user": key.user,
+        "team": key.user.team,
+        "provider_name": "main",
+        "model_name": "big",
+        "kind": "main",
+        "currency": "USD",
+        "calls": 1,
+    }
+    return UsageDaily.objects.create(**{**values, **fields})
+
+
+def rate(from_currency: str, to_currency: str, value: str, since: date) -> None:
+    """Set an exchange rate."""
+    ExchangeRate.objects.create(
+        from_currency=from_currency, to_currency=to_currency, rate=Decimal(value), valid_from=since
+    )
+
+
+class ReportCase(TestCase):
+    """Two teams, one below the other, with a person and a key each."""
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        cls.above = Team.objects.create(name="研发", cost_center="4711")
+        cls.below = Team.objects.create(name="平台", cost_center="4712", parent=cls.above)
+        cls.ann = User.objects.create(username="ann", team=cls.above)
+        cls.bob = User.objects.create(username="bob", team=cls.below)
+        cls.loner = User.objects.create(username="loner")
+        cls.keys = [make_key(user, "laptop") for user in (cls.ann, cls.bob, cls.loner)]
+
+    def cost(self, report: Report) -> dict[tuple[str, ...], Decimal | None]:
+        return {row.labels: row.totals.cost for row in report.rows}
+
+
+class Numbers(ReportCase):
+    @classmethod
+    def setUpTestData(cls) -> None:
+        super().setUpTestData()
+        rate("USD", "CNY", "7.1", date(2026, 1, 1))
+        rate("USD", "CNY", "7.33333333", date(2026, 11, 12))
+        rate("CNY", "EUR", "0.13", date(2026, 10, 1))
+        rate("CNY", "EUR", "0.12", date(2026, 11, 20))
+        dice = random.Random(7)
+        rows = []
+        seen = set()
+        for _ in range(300):
+            key = dice.choice(cls.keys)
+            day = NOVEMBER.start + timedelta(days=dice.randrange(30))
+            name, currency = dice.choice(["big", "small"]), dice.choice(["USD", "CNY", "EUR", ""])
+            reference = dice.choice(["", "USD", "CNY"]) if currency else ""
+            if (key, day, name, currency, reference) in seen:
+                continue
+            seen.add((key, day, name, currency, reference))
+            amount = lambda: Decimal(dice.randrange(-(10**6), 10**12)).scaleb(-10) if currency else Decimal(0)  # noqa: B023, E731
+            rows.append(
+                UsageDaily(
+                    date=day,
+                    key=key,
+                    user=key.user,
+                    team=key.user.team,
+                    model_name=name,
+                    currency=currency,
+                    reference_currency=reference,
+                    **{count: dice.randrange(1000) for count in COUNTS},
+                    **{
+                        each: amount() for each in MONEY if reference or each not in ("reference_cost", "compared_cost")
+                    },
+                )
+            )
+        UsageDaily.objects.bulk_create(rows)
+
+    def naive(self, by: Any) -> dict[Any, dict[str, Any]]:
+        """Add everything up row by row, each amount converted on its own day."""
+        to_usd = {}
+        for day in (NOVEMBER.start + timedelta(days=number) for number in range(30)):
+            usd_cny = Decimal("7.1") if day < date(2026, 11, 12) else Decimal("7.33333333")
+            cny_eur = Decimal("0.13") if day < date(2026, 11, 20) else Decimal("0.12")
+            to_usd[day] = {"USD": Decimal(1), "CNY": 1 / usd_cny, "EUR": 1 / (usd_cny * cny_eur), "": Decimal(1)}
+        found: dict[Any, dict[str, Any]] = defaultdict(lambda: defaultdict(Decimal))
+        for row in UsageDaily.objects.select_related("user", "team", "key"):
+            numbers = found[by(row)]
+            for name in COUNTS:
+                numbers[name] += getattr(row, name)
+            for name in MONEY:
+                currency = row.reference_currency if name == "reference_cost" else row.currency
+                numbers[name] += getattr(row, name) * to_usd[row.date][currency]
+        return found
+
+    def test_rows_are_what_a_naive_computation_finds(self) -> None:
+        cases: dict[str, Any] = {
+            "day": lambda row: row.date,
+            "week": lambda row: row.date - timedelta(days=row.date.weekday()),
+            "month": lambda row: row.date.replace(day=1),
+            "user": lambda row: row.user_id,
+            "team": lambda row: row.team_id,
+            "cost_center": lambda row: row.team.cost_center if row.team else "",
+            "key": lambda row: row.key_id,
+            "model": lambda row: row.model_name,
+        }
+        for name, by in cases.items():
+            with self.subTest(by=name):
+                expected = self.naive(by)
+                report = run(Query(NOVEMBER, (name,)))
+                self.assertEqual({row.ids[0] for row in report.rows}, set(expected))
+                for row in report.rows:
+                    numbers = expected[row.ids[0]]
+                    for count in COUNTS:
+                        self.assertEqual(getattr(row.totals, count), numbers[count], count)
+                    for amount in MONEY:
+                        self.assertAlmostEqual(getattr(row.totals, amount), numbers[amount], 8, amount)
+                    self.assertEqual(row.totals.saved, row.totals.reference_cost - row.totals.compared_cost)
+                    self.assertEqual(row.totals.cache_saved, row.totals.uncached_cost - row.totals.cost)
+
+    def test_the_rows_add_up_to_the_same_total_by_whatever_they_are_grouped(self) -> None:
+        names = [name for name, dimension in DIMENSIONS.items() if not dimension.is_of_call]
+        whole = run(Query(NOVEMBER)).total
+        for by in [(name,) for name in names] + [("week", "user"), ("team", "model"), ("day", "key")]:
+            with self.subTest(by=by):
+                report = run(Query(NOVEMBER, by))
+                self.assertEqual(report.total, whole)
+                for name in (*COUNTS, *MONEY, "saved", "cache_saved"):
+                    self.assertEqual(sum(getattr(row.totals, name) for row in report.rows), getattr(whole, name), name)
+                for currency, cost in whole.costs.items():
+                    self.assertEqual(sum(row.totals.costs.get(currency, 0) for row in report.rows), cost)
+
+    def test_with_a_rate_of_every_day_the_numbers_are_the_same(self) -> None:
+        before = run(Query(NOVEMBER, ("user",)))
+        for number in range(60):
+            rate("USD", "JPY", "150", NOVEMBER.start - timedelta(days=10) + timedelta(days=number))
+        with mock.patch.object(query, "_MAX_SEGMENTS", 3):
+            self.assertEqual(run(Query(NOVEMBER, ("user",))).rows, before.rows)
+        self.assertEqual(run(Query(NOVEMBER, ("user",))).rows, before.rows)
+
+    def test_the_number_of_queries_is_fixed(self) -> None:
+        # Settings, rates, sums, corrections, and the names of each dimension that is an id.
+        with self.assertNumQueries(4):
+            run(Query(NOVEMBER, ("day", "model")))
+        with self.assertNumQueries(6):
+            run(Query(NOVEMBER, ("user", "key")))
