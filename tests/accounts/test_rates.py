@@ -179,3 +179,19 @@ class RatesFile(ConfigCase):
                 self.assertTrue(any(f"exchange_rates[0].{problem}" in line for line in problems), problems)
         self.assertIn("described twice", self.refused({"exchange_rates": [good, good]})[0])
         self.assertEqual(ExchangeRate.objects.count(), 0)
+
+
+def test_a_factor_converts_sums_as_each_amount_is_converted() -> None:
+    rates = Rates([rate("USD/CNY", "7.1"), rate("CNY/EUR", "0.13")])
+    assert rates.factor("USD", DAY, "USD") == 1
+    assert rates.factor("USD", DAY, "CNY") == D("7.1")
+    assert rates.factor("USD", DAY, "EUR") == D("0.923")
+    assert rates.factor("CNY", DAY, "USD") == D("0.140845070422535211267605633803")
+    assert rates.factor("USD", DAY - timedelta(days=1), "CNY") is None
+
+
+def test_changes_are_the_days_on_which_another_rate_begins() -> None:
+    days = [DAY + timedelta(days=number) for number in range(5)]
+    rates = Rates([rate("USD/CNY", "7", days[0]), rate("USD/EUR", "1", days[2]), rate("USD/CNY", "8", days[2])])
+    assert rates.changes(days[0], days[4]) == [days[2]]
+    assert rates.changes(days[0], days[1]) == []
