@@ -12,10 +12,6 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import ApiKey, Team, User
 
 
-class BadQuery(ValueError):
-    """A question that reports do not answer; the text says why, in the language of the reader."""
-
-
 @dataclass(frozen=True, slots=True)
 class Dimension:
     """One thing that numbers are grouped and filtered by.

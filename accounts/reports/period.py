@@ -4,19 +4,33 @@ import zoneinfo
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from django.utils.translation import gettext
+
 from routing.models import RuntimeSettings
+
+_YEARS = (2000, 2199)
+_NAMED_YEARS = {"first": _YEARS[0], "last": _YEARS[1]}
+
+
+class BadQuery(ValueError):
+    """A question that reports do not answer; the text says why, in the language of the reader."""
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The days from `start` to `end`, inclusive, in the business time zone. Raises `ValueError` if there are none."""
+    """The days from `start` to `end`, inclusive, in the business time zone.
+
+    Raises `BadQuery` if there are none, or if they are of a time that no books are of.
+    """
 
     start: date
     end: date
 
     def __post_init__(self) -> None:
         if self.start > self.end:
-            raise ValueError("the period ends before it begins")
+            raise BadQuery(gettext("The period ends before it begins."))
+        if self.start.year < _YEARS[0] or self.end.year > _YEARS[1]:
+            raise BadQuery(gettext("Choose days between the years %(first)s and %(last)s.") % _NAMED_YEARS)
 
     @property
     def days(self) -> int:

@@ -14,8 +14,8 @@ from django.utils.translation import gettext
 
 from accounts.models import Team, User
 from accounts.rates import Rates
-from accounts.reports.dimensions import DIMENSIONS, FILTERS, BadQuery, labels_of, teams_below, top_teams
-from accounts.reports.period import Period
+from accounts.reports.dimensions import DIMENSIONS, FILTERS, labels_of, teams_below, top_teams
+from accounts.reports.period import BadQuery, Period
 from accounts.reports.sources import CALLS, CORRECTIONS, USAGE, Source
 from accounts.reports.totals import AMOUNTS, COUNTS, Sum, Totals, exact, finished
 from accounts.roles import visible
@@ -82,22 +82,34 @@ class Report:
         return set(self.total.missing_rates)
 
 
-def run(query: Query) -> Report:
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The currency of reports and the rates into it: read once for several reports of one page."""
+
+    currency: str
+    rates: Rates
+
+    @classmethod
+    def load(cls) -> "Conversion":
+        """Read them. Two queries."""
+        return cls(RuntimeSettings.load().report_currency, Rates.load())
+
+
+def run(query: Query, conversion: Conversion | None = None) -> Report:
     """Answer `query`, by a fixed number of queries to the database; rows in the order of what they are grouped by.
 
     Raises `BadQuery` if the answer has more than `MAX_ROWS` rows.
     """
-    currency = RuntimeSettings.load().report_currency
-    rates = Rates.load()
+    conversion = conversion or Conversion.load()
     with exact():
-        sums = _sums(query, rates, currency)
+        sums = _sums(query, conversion.rates, conversion.currency)
         numbers, total = finished(list(sums.values()))
     labels = [labels_of(name, {ids[position] for ids in sums}) for position, name in enumerate(query.by)]
     rows = [
         Row(tuple(labels[position][one] for position, one in enumerate(ids)), ids, totals)
         for ids, totals in zip(sums, numbers, strict=True)
     ]
-    return Report(query, currency, rows, total)
+    return Report(query, conversion.currency, rows, total)
 
 
 def _sums(query: Query, rates: Rates, currency: str) -> dict[tuple[Any, ...], Sum]:

@@ -66,19 +66,19 @@ class Source:
 
     def within(self, period: Period) -> QuerySet[Any]:
         """Return the rows of the days of `period`."""
-        rows: QuerySet[Any] = self.model._default_manager.filter(
-            **{f"{self.day}__gte": period.start, f"{self.day}__lte": period.end}
-        )
-        return rows.filter(started_within(period)) if self.model is CallRecord else rows
+        return self.model._default_manager.filter(self.in_period(period))
 
+    def in_period(self, period: Period) -> Q:
+        """Return the condition for rows of the days of `period`.
 
-def started_within(period: Period) -> Q:
-    """Return a condition that every call booked in `period` meets, in whatever time zone it was booked.
-
-    `booked_on` has no index, `started_at` has: with it the database reads the calls of these days, not all.
-    """
-    start = datetime.combine(period.start, time.min, UTC) - timedelta(days=1)
-    return Q(started_at__gte=start, started_at__lt=datetime.combine(period.end, time.min, UTC) + timedelta(days=2))
+        Of calls also when they began, with a day to spare for whatever time zone they were booked in: `booked_on` has
+        no index, `started_at` has.
+        """
+        days = Q(**{f"{self.day}__gte": period.start, f"{self.day}__lte": period.end})
+        if self.model is not CallRecord:
+            return days
+        start, end = (datetime.combine(day, time.min, UTC) for day in (period.start, period.end))
+        return days & Q(started_at__gte=start - timedelta(days=1), started_at__lt=end + timedelta(days=2))
 
 
 USAGE = Source(UsageDaily, "date", F("reference_currency"), {name: Sum(name) for name in (*COUNTS, *AMOUNTS)})

@@ -69,6 +69,6 @@ class KindFilter(admin.SimpleListFilter):
         return [(kind, kind_label(kind)) for kind in (*kinds, *INNER_KINDS)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the calls of the chosen kind."""
+        """Return the calls of the chosen kind; the address may name several."""
         value = self.value()
-        return queryset.filter(kind=value) if value else queryset
+        return queryset if value is None else queryset.filter(kind__in=value.split(","))

@@ -18,6 +18,7 @@ from accounts.models import ApiKey, Attempt, CallRecord, User
 from gateway.admin.call_examples import NEEDED, example_link, example_view
 from gateway.admin.call_filters import CostFilter, KindFilter, PolicyFilter, ProviderFilter, SceneFilter
 from gateway.admin.decisions import decision_html, kind_label
+from gateway.admin.report_filters import CALL_REPORT_FILTERS
 from gateway.admin_base import (
     LedgerAdmin,
     ReadOnlyInline,
@@ -131,6 +132,7 @@ class CallRecordAdmin(LedgerAdmin):
         KindFilter,
         PolicyFilter,
         CostFilter,
+        *CALL_REPORT_FILTERS,
     )
     list_select_related = ("user", "key")
     search_fields = ("session_id", "model_name", "user__username", "key__name")

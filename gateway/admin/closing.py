@@ -12,6 +12,7 @@ from accounts.models import ClosedMonth, Correction, MonthlyExport
 from gateway.admin.calls import amount
 from gateway.admin.correction_page import correction_view
 from gateway.admin.month_page import close_view, lines_of
+from gateway.admin.report_filters import CORRECTION_REPORT_FILTERS
 from gateway.admin_base import LedgerAdmin, column, row_link
 
 
@@ -28,7 +29,7 @@ class CorrectionAdmin(AppendedAdmin):
     """Amounts that were added to the books afterwards."""
 
     list_display = ("booked_on", "corrects_on", "user", "key", "team", "cost_text", "target", "reason")
-    list_filter = ("booked_on", "source", "team")
+    list_filter = ("booked_on", "source", "team", *CORRECTION_REPORT_FILTERS)
     list_select_related = ("user", "key__user", "team")
     search_fields = ("user__username", "key__name", "reason", "=model_name")
     ordering = ("-created_at",)

@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import path
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -276,14 +276,18 @@ class ApiKeyAdmin(PermanentAdmin):
 
     @admin.display(description=_("see also"))
     def links(self, key: ApiKey) -> SafeString | str:
-        """Return links to the quotas and the calls of the key."""
-        return see_also(
+        """Return links to the quotas, the calls and the usage of the key."""
+        links = see_also(
             key,
             (Quota, gettext("quotas"), "key__id__exact"),
             (CallRecord, gettext("calls"), "key__id__exact"),
             (KeyNetwork, gettext("networks"), "key__id__exact"),
             (KeyHandover, gettext("one-time links"), "key__id__exact"),
         )
+        if key.pk is None:
+            return links
+        text = gettext("usage report")
+        return format_html('{} · <a href="{}">{}</a>', links, reverse("reports:key", args=(key.pk,)), text)
 
     @admin.display(description=_("flag"), ordering="flagged_at")
     def flag(self, key: ApiKey) -> SafeString | str:

@@ -1,0 +1,285 @@
+"""The pages of the reports that are no choice of rows: the overview, one key, all keys, the budgets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import ApiKey, Quota, User
+from accounts.reports import BadQuery, Conversion, Period, Query, Report, Totals, business_day, run
+from accounts.reports.budgets import Budget, budgets
+from accounts.roles import visible
+from gateway.admin.charts import ranking
+from gateway.admin.quotas import measured, subject_text
+from gateway.admin.report_form import WITHOUT, ReportForm
+from gateway.admin.report_links import parameters
+from gateway.admin.report_tables import amount, cell, count, money, row_labels, usage_columns
+from gateway.admin.reports import KINDS, chart_of, context_of, is_linked, report_view, subject, table_of
+from gateway.admin_base import grouped, row_link
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A number of now beside the same of before."""
+
+    label: Any
+    now: SafeString | str
+    before: str
+    change: str
+
+
+_CARDS = (
+    amount("cost", _("cost")),
+    count("calls", _("calls")),
+    count("tokens", _("tokens")),
+    count("failed_calls", _("failed"), "failed"),
+    amount("saved", _("saved by routing")),
+    amount("cache_saved", _("saved by caches")),
+)
+
+
+def _viewer(request: HttpRequest) -> User | None:
+    # The pages are those of people who have logged in; nobody else comes this far.
+    return request.user if isinstance(request.user, User) else None
+
+
+def _change(now: Decimal | int | None, before: Decimal | int | None) -> str:
+    if now is None or not before or before < 0:
+        return ""
+    return f"{100 * (Decimal(now) - Decimal(before)) / Decimal(before):+,.0f} %"
+
+
+def overview_view(request: HttpRequest) -> HttpResponse:
+    """Show this month beside the same days of the last one, who and what it was spent on, and the last weeks."""
+    context = context_of(request, "overview", _("Reports"))
+    today, conversion, viewer, links = (
+        business_day(timezone.now()),
+        Conversion.load(),
+        _viewer(request),
+        is_linked(request),
+    )
+    month, last_month = Period(today.replace(day=1), today), Period.last_month(today)
+    same_days = Period(last_month.start, min(last_month.start + timedelta(days=today.day - 1), last_month.end))
+    now, before, whole = (run(Query(period, (), {}, viewer), conversion) for period in (month, same_days, last_month))
+    found = parameters(now.query)
+    context["cards"] = [
+        Card(
+            column.label,
+            cell(column, now.total, found, links, now.currency),
+            column.text(before.total),
+            _change(column.value(now.total), column.value(before.total)),
+        )
+        for column in _CARDS
+    ]
+    rankings = []
+    for name, title in (("team", _("Teams")), ("user", _("Users")), ("model", _("Models"))):
+        report = run(Query(month, (name,), {}, viewer), conversion)
+        rankings.append(_ranking(title, report))
+    trend = run(Query(Period.last_days(today, 30), ("day", "team"), {}, viewer), conversion)
+    context |= {
+        "month": month,
+        "same_days": same_days,
+        "last_month": last_month,
+        "whole": money(whole.total.cost, whole.currency),
+        "currency": now.currency,
+        "rankings": rankings,
+        "chart": chart_of(trend, "cost", links),
+        "trend_url": f"{reverse('reports:usage')}?{urlencode({'period': '30', 'by': 'day', 'then': 'team'})}",
+        "missing_rates": ", ".join(sorted(now.missing_rates | before.missing_rates | whole.missing_rates)),
+        "has_usage": bool(whole.total.calls or now.total.calls),
+    }
+    return TemplateResponse(request, "admin/reports/overview.html", context)
+
+
+def _ranking(title: Any, report: Report) -> SafeString | None:
+    """Return the largest rows of a report by cost; each leads to the days of its usage."""
+    (name,) = report.query.by
+    usage = reverse("reports:usage")
+    rows = []
+    for row in report.rows:
+        one = row.ids[0]
+        url = f"{usage}?{urlencode({'period': 'month', 'by': 'day', name: WITHOUT if one in (None, '') else one})}"
+        cost = row.totals.cost
+        rows.append((row_labels(report, row)[0], cost or Decimal(0), money(cost, report.currency), url))
+    return ranking(str(title), rows, f"{usage}?{urlencode({'period': 'month', 'by': name})}")
+
+
+def key_view(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show what one key used: in all, by model, by provider and by day."""
+    context = context_of(request, "keys", _("Usage of a key"))
+    keys = visible(ApiKey.objects.select_related("user__team"), request.user)
+    key = get_object_or_404(keys, pk=pk)
+    form = ReportForm(request, business_day(timezone.now()), {"period": "30", "by": "day", "key": str(pk)})
+    context |= {"form": form, "key": key, "title": str(key)}
+    if form.is_valid():
+        conversion, period = Conversion.load(), form.chosen_period()
+        reports = {
+            name: run(Query(period, (name,), {"key": pk}, form.viewer), conversion)
+            for name in ("model", "provider", "day")
+        }
+        days = reports["day"]
+        found, links = parameters(Query(period, (), {"key": pk})), is_linked(request)
+        context |= {
+            "report": days,
+            "subject": subject(form, days),
+            "cards": [
+                Card(column.label, cell(column, days.total, found, links, days.currency), "", "") for column in _CARDS
+            ],
+            "chart": chart_of(days, form.cleaned_data["measure"], links),
+            "tables": [
+                (title, table_of(request, reports[name], usage_columns(reports[name]), reports[name].rows, None))
+                for name, title in (("model", _("By model")), ("provider", _("By provider")), ("day", _("By day")))
+            ],
+            "missing_rates": ", ".join(sorted(days.missing_rates)),
+        }
+    return TemplateResponse(request, "admin/reports/key.html", context)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLine:
+    """A key with what it used and how full the tightest of its own quotas is."""
+
+    name: str
+    url: str
+    state: str
+    totals: Totals
+    cost: SafeString | str
+    calls: SafeString | str
+    budget: Budget | None
+    limit: str
+    used: str
+
+
+def keys_view(request: HttpRequest) -> HttpResponse:
+    """Show every key with its usage in the chosen days, whether it is active, and how much of its quota is used."""
+    context = context_of(request, "keys", _("Keys"))
+    now = timezone.now()
+    form = ReportForm(request, business_day(now), {"period": "30", "by": "key"})
+    context |= {"form": form}
+    if form.is_valid():
+        try:
+            report = run(Query(form.chosen_period(), ("key",), form.filters(), form.viewer), Conversion.load())
+        except BadQuery as error:
+            context["problem"] = str(error)
+        else:
+            context |= _keys(request, form, report, now)
+    return TemplateResponse(request, "admin/reports/keys.html", context)
+
+
+def _keys(request: HttpRequest, form: ReportForm, report: Report, now: datetime) -> dict[str, Any]:
+    tightest: dict[int, Budget] = {}
+    # The fullest comes first.
+    for budget in budgets(form.viewer, now):
+        if budget.quota.key_id is not None:
+            tightest.setdefault(budget.quota.key_id, budget)
+    rows = sorted(report.rows, key=lambda row: (-(row.totals.cost or 0), -row.totals.calls))
+    keys = visible(ApiKey.objects.all(), request.user).in_bulk([row.ids[0] for row in rows])
+    links, (cost, calls) = is_linked(request), (_CARDS[0], _CARDS[1])
+    lines = []
+    for row in rows:
+        key, found, budget_ = keys.get(row.ids[0]), parameters(report.query, row.ids), tightest.get(row.ids[0])
+        is_active = key is not None and key.is_active and key.revoked_at is None
+        is_expired = key is not None and key.expires_at is not None and key.expires_at <= now
+        lines.append(
+            KeyLine(
+                row.labels[0],
+                reverse("reports:key", args=(row.ids[0],)) if key is not None else "",
+                gettext("active") if is_active and not is_expired else gettext("not active"),
+                row.totals,
+                cell(cost, row.totals, found, links, report.currency),
+                cell(calls, row.totals, found, links, report.currency),
+                budget_,
+                f"{measured(budget_.quota, budget_.limit)} / {budget_.quota.get_window_display()}" if budget_ else "-",
+                f"{budget_.percent} %" if budget_ else "-",
+            )
+        )
+    whole = parameters(report.query)
+    return {
+        "report": report,
+        "subject": subject(form, report),
+        "lines": lines,
+        "total_cost": cell(cost, report.total, whole, links, report.currency),
+        "total_calls": cell(calls, report.total, whole, links, report.currency),
+        "missing_rates": ", ".join(sorted(report.missing_rates)),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLine:
+    """A budget as it is shown."""
+
+    budget: Budget
+    subject: str
+    link: SafeString | str
+    used: str
+    limit: str
+    forecast: str
+    forecast_percent: str
+    former: str
+    bar: float
+    forecast_bar: float
+    is_over: bool
+
+
+def budgets_view(request: HttpRequest) -> HttpResponse:
+    """Show each budget against what was used, with the forecast."""
+    context = context_of(request, "budgets", _("Budgets"))
+    now = timezone.now()
+    sees_quotas = request.user.has_perm("accounts.view_quota")
+    context["lines"] = [_budget_line(budget, sees_quotas) for budget in budgets(_viewer(request), now)]
+    context["now"] = now
+    return TemplateResponse(request, "admin/reports/budgets.html", context)
+
+
+def _budget_line(budget: Budget, sees_quotas: bool) -> BudgetLine:
+    quota = budget.quota
+    name = subject_text(quota)
+    forecast_percent = budget.forecast_percent
+    return BudgetLine(
+        budget,
+        name,
+        row_link(quota, name) if sees_quotas else name,
+        _measured(quota, budget.used),
+        _measured(quota, budget.limit),
+        "-" if budget.forecast is None else _measured(quota, budget.forecast),
+        "" if forecast_percent is None else f"{forecast_percent:,.0f} %",
+        ", ".join(_plain(quota, past.used) for past in budget.former),
+        min(float(budget.percent), 100),
+        min(float(forecast_percent or 0), 100),
+        budget.percent >= 100 or (forecast_percent or 0) > 100,
+    )
+
+
+def _plain(quota: Quota, used: Decimal) -> str:
+    return money(used) if quota.unit == Quota.Unit.COST else grouped(used)
+
+
+def _measured(quota: Quota, used: Decimal) -> str:
+    if quota.unit == Quota.Unit.COST:
+        return money(used, quota.currency)
+    return f"{grouped(used)} {quota.get_unit_display()}"
+
+
+def urls() -> list[URLPattern]:
+    """Return the addresses of the reports."""
+    views: Sequence[tuple[str, str, Any]] = (
+        ("", "overview", overview_view),
+        *((f"{kind.name}/", kind.name, partial(report_view, kind)) for kind in KINDS),
+        ("keys/", "keys", keys_view),
+        ("keys/<int:pk>/", "key", key_view),
+        ("budgets/", "budgets", budgets_view),
+    )
+    return [path(route, admin.site.admin_view(view), name=name) for route, name, view in views]
