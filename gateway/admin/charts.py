@@ -121,7 +121,7 @@ def stacks(
             y = up - height if value > 0 else down
             up, down = (up - height, down) if value > 0 else (up, down + height)
             whose = " · ".join(part for part in (_time_text(day, name), shown[place]) if part)
-            text = f"{whose}: {value:,.2f} {unit}".rstrip()
+            text = f"{whose}: {value:,.2f} {unit}" if unit else f"{whose}: {value:,}"
             bars.append(Bar(_LEFT + position * slot + slot * 0.1, y, slot * 0.8, height, place, text))
     ticks = [Mark(zero - step * number_ * scale, _short(step * number_)) for number_ in range(int(bottom // step), 6)]
     every = -(-len(times) // 12)
@@ -130,10 +130,9 @@ def stacks(
         for position, day in enumerate(times)
         if position % every == 0
     ]
-    text = gettext("Bars from %(first)s to %(last)s, in %(unit)s. The table holds the same numbers.") % {
+    text = gettext("Bars from %(first)s to %(last)s; the table holds the same numbers.") % {
         "first": _time_text(times[0], name),
         "last": _time_text(times[-1], name),
-        "unit": unit,
     }
     chart = Stacks(
         title,

@@ -27,7 +27,12 @@ PERIODS: dict[str, Any] = {
     "year": _("this year"),
     "custom": _("own days"),
 }
-MEASURES: dict[str, Any] = {"cost": _("cost"), "tokens": _("tokens"), "calls": _("calls")}
+MEASURES: dict[str, Any] = {
+    "cost": _("cost"),
+    "tokens": _("tokens"),
+    "calls": _("calls"),
+    "saved": _("saved by routing"),
+}
 # In a field of a name: those without one.
 WITHOUT = "-"
 
@@ -108,7 +113,7 @@ class ReportForm(forms.Form):
         given = {name: request.GET[name] for name in self.base_fields if name in request.GET}
         if ("start" in given or "end" in given) and "period" not in given:
             given["period"] = "custom"
-        super().__init__({"period": "month", "measure": "cost", **defaults, **given})
+        super().__init__({"period": "month", "measure": "cost", **defaults, **given}, label_suffix="")
         self.today = today
         self.viewer = request.user if isinstance(request.user, User) else None
         self._limit_choices()

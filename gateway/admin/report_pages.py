@@ -232,6 +232,7 @@ class BudgetLine:
     bar: float
     forecast_bar: float
     is_over: bool
+    is_used_up: bool
 
 
 def budgets_view(request: HttpRequest) -> HttpResponse:
@@ -260,6 +261,7 @@ def _budget_line(budget: Budget, sees_quotas: bool) -> BudgetLine:
         min(float(budget.percent), 100),
         min(float(forecast_percent or 0), 100),
         budget.percent >= 100 or (forecast_percent or 0) > 100,
+        budget.used >= budget.limit,
     )
 
 

@@ -85,12 +85,13 @@ def cost_in(currency: str) -> Column:
 
 _CALLS = count("calls", _("calls"))
 _COST = amount("cost", _("cost"))
-USAGE = (
-    _CALLS,
+_APART = (
     count("failed_calls", _("failed"), "failed"),
     count("fallback_calls", _("fallback"), "fallback"),
     count("unpriced_calls", _("unpriced"), "unpriced"),
     count("estimated_calls", _("estimated"), "estimated"),
+)
+_TOKENS = (
     count("input_tokens", _("input tokens")),
     count("cache_read_tokens", _("cache read tokens")),
     count("cache_write_tokens", _("cache write tokens")),
@@ -102,7 +103,7 @@ SAVINGS = (
     amount("compared_cost", _("of it compared")),
     amount("reference_cost", _("on the reference model")),
     amount("saved", _("saved by routing")),
-    share("saved_share", _("saved"), "saved", "reference_cost"),
+    share("saved_share", _("share saved"), "saved", "reference_cost"),
     amount("uncached_cost", _("without cache")),
     amount("cache_saved", _("saved by caches")),
 )
@@ -120,8 +121,8 @@ FAILURES = (
 
 
 def usage_columns(report: Report) -> tuple[Column, ...]:
-    """Return the columns of usage: one for each currency that something was priced in, and the converted sum."""
-    return (*USAGE, *(cost_in(currency) for currency in report.total.costs), _COST)
+    """Return the columns of usage: the converted cost, and one for each currency that something was priced in."""
+    return (_CALLS, _COST, *(cost_in(currency) for currency in report.total.costs), *_TOKENS, *_APART)
 
 
 def row_labels(report: Report, row: Row) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from gateway.admin.report_tables import (
     Column,
     cells,
     corrections_cell,
+    money,
     row_labels,
     sorted_rows,
     usage_columns,
@@ -45,6 +46,7 @@ class Kind:
     by: str
     columns: Callable[[Report], Sequence[Column]]
     explanation: Any = ""
+    measure: str = "cost"
 
 
 USAGE = Kind("usage", _("Usage"), "day", usage_columns)
@@ -59,6 +61,7 @@ SAVINGS_KIND = Kind(
         " cost without any cache, less what they did cost; below zero when writing caches cost more than reading"
         " them saved."
     ),
+    "saved",
 )
 FAILURES_KIND = Kind(
     "failures",
@@ -132,7 +135,7 @@ def is_linked(request: HttpRequest) -> bool:
 def report_view(kind: Kind, request: HttpRequest) -> HttpResponse:
     """Show one kind of report, by what the address says."""
     context = context_of(request, kind.name, kind.title)
-    form = ReportForm(request, business_day(timezone.now()), {"by": kind.by})
+    form = ReportForm(request, business_day(timezone.now()), {"by": kind.by, "measure": kind.measure})
     context |= {"form": form, "explanation": kind.explanation}
     if form.is_valid():
         try:
@@ -238,13 +241,16 @@ def measured(totals: Totals, measure: str) -> Decimal:
     """Return what a chart of `measure` draws."""
     if measure == "cost":
         return totals.cost or Decimal(0)
+    if measure == "saved":
+        return totals.saved
     return Decimal(totals.calls if measure == "calls" else totals.tokens)
 
 
 def chart_of(report: Report, measure: str, links: bool) -> SafeString | None:
     """Return the chart of a report: stacks if there is a time in it, else a ranking."""
     by = report.query.by
-    unit = report.currency if measure == "cost" else str(MEASURES[measure])
+    is_money = measure in ("cost", "saved")
+    unit = report.currency if is_money else ""
     time = next((position for position, name in enumerate(by) if DIMENSIONS[name].is_time), None)
     labels = " / ".join(str(DIMENSIONS[name].label) for name in by)
     title = gettext("%(measure)s by %(what)s") % {"measure": MEASURES[measure], "what": labels}
@@ -252,7 +258,7 @@ def chart_of(report: Report, measure: str, links: bool) -> SafeString | None:
         rows = []
         for row in report.rows:
             value = measured(row.totals, measure)
-            text = f"{value:,.2f} {unit}" if measure == "cost" else f"{value:,}"
+            text = money(value, unit) if is_money else f"{value:,}"
             url = calls_url(parameters(report.query, row.ids)) if links and row.totals.calls else ""
             rows.append((" / ".join(row_labels(report, row)), value, text, url))
         return ranking(title, rows)
