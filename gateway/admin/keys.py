@@ -71,6 +71,11 @@ _FLAG_REASON = re.compile(r"used from (?P<count>\d+) networks within (?P<hours>\
 _KEY_STATES = {"active": _("active"), "expired": _("expired"), "revoked": _("revoked")}
 
 
+def key_state_text(key: ApiKey) -> str:
+    """Return whether a key works, in words."""
+    return str(_KEY_STATES[_key_state(key)])
+
+
 class KeyStateFilter(admin.SimpleListFilter):
     """Keys that work, have ended, or were revoked."""
 
@@ -267,7 +272,7 @@ class ApiKeyAdmin(PermanentAdmin):
     @admin.display(description=_("state"))
     def state(self, key: ApiKey) -> str:
         """Return whether the key works."""
-        return str(_KEY_STATES[_key_state(key)])
+        return key_state_text(key)
 
     @admin.display(description=_("management"), ordering="scope")
     def scope_text(self, key: ApiKey) -> str:

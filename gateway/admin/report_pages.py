@@ -1,6 +1,6 @@
 """The pages of the reports that are no choice of rows: the overview, one key, all keys, the budgets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -15,7 +16,6 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey, Quota, User
@@ -23,11 +23,22 @@ from accounts.reports import BadQuery, Conversion, Period, Query, Report, Totals
 from accounts.reports.budgets import Budget, budgets
 from accounts.roles import visible
 from gateway.admin.charts import ranking
+from gateway.admin.keys import key_state_text
 from gateway.admin.quotas import measured, subject_text
 from gateway.admin.report_form import WITHOUT, ReportForm
 from gateway.admin.report_links import parameters
 from gateway.admin.report_tables import amount, cell, count, money, row_labels, usage_columns
-from gateway.admin.reports import KINDS, chart_of, context_of, is_linked, report_view, subject, table_of
+from gateway.admin.reports import (
+    KINDS,
+    ROWS_PER_PAGE,
+    chart_of,
+    context_of,
+    is_linked,
+    page_links,
+    report_view,
+    subject,
+    table_of,
+)
 from gateway.admin_base import grouped, row_link
 
 
@@ -48,6 +59,15 @@ _CARDS = (
     count("failed_calls", _("failed"), "failed"),
     amount("saved", _("saved by routing")),
     amount("cache_saved", _("saved by caches")),
+)
+
+
+_OF_KEY = (
+    count("calls", _("calls")),
+    count("input_tokens", _("input tokens")),
+    count("output_tokens", _("output tokens")),
+    count("tokens", _("tokens")),
+    amount("cost", _("cost")),
 )
 
 
@@ -156,15 +176,13 @@ class KeyLine:
     url: str
     state: str
     totals: Totals
-    cost: SafeString | str
-    calls: SafeString | str
-    budget: Budget | None
+    cells: list[SafeString | str]
     limit: str
     used: str
 
 
 def keys_view(request: HttpRequest) -> HttpResponse:
-    """Show every key with its usage in the chosen days, whether it is active, and how much of its quota is used."""
+    """Show every key: its usage in the chosen days, whether it is active, and how much of its quota is used."""
     context = context_of(request, "keys", _("Keys"))
     now = timezone.now()
     form = ReportForm(request, business_day(now), {"period": "30", "by": "key"})
@@ -180,40 +198,42 @@ def keys_view(request: HttpRequest) -> HttpResponse:
 
 
 def _keys(request: HttpRequest, form: ReportForm, report: Report, now: datetime) -> dict[str, Any]:
+    keys = visible(ApiKey.objects.select_related("user"), request.user).in_bulk()
+    # Also those that used nothing, and those that were used in a team that their owner has left since.
+    used = {pk: (str(key), Totals()) for pk, key in keys.items()}
+    used |= {row.ids[0]: (row.labels[0], row.totals) for row in report.rows}
+    listed = sorted(used, key=lambda pk: (-(used[pk][1].cost or 0), -used[pk][1].calls, used[pk][0].casefold()))
+    pages = Paginator(listed, ROWS_PER_PAGE).get_page(request.GET.get("page"))
     tightest: dict[int, Budget] = {}
     # The fullest comes first.
     for budget in budgets(form.viewer, now):
         if budget.quota.key_id is not None:
             tightest.setdefault(budget.quota.key_id, budget)
-    rows = sorted(report.rows, key=lambda row: (-(row.totals.cost or 0), -row.totals.calls))
-    keys = visible(ApiKey.objects.all(), request.user).in_bulk([row.ids[0] for row in rows])
-    links, (cost, calls) = is_linked(request), (_CARDS[0], _CARDS[1])
-    lines = []
-    for row in rows:
-        key, found, budget_ = keys.get(row.ids[0]), parameters(report.query, row.ids), tightest.get(row.ids[0])
-        is_active = key is not None and key.is_active and key.revoked_at is None
-        is_expired = key is not None and key.expires_at is not None and key.expires_at <= now
-        lines.append(
-            KeyLine(
-                row.labels[0],
-                reverse("reports:key", args=(row.ids[0],)) if key is not None else "",
-                gettext("active") if is_active and not is_expired else gettext("not active"),
-                row.totals,
-                cell(cost, row.totals, found, links, report.currency),
-                cell(calls, row.totals, found, links, report.currency),
-                budget_,
-                f"{measured(budget_.quota, budget_.limit)} / {budget_.quota.get_window_display()}" if budget_ else "-",
-                f"{budget_.percent} %" if budget_ else "-",
-            )
+    links = is_linked(request)
+
+    def numbers(totals: Totals, found: Mapping[str, str]) -> list[SafeString | str]:
+        return [cell(column, totals, found, links, report.currency) for column in _OF_KEY]
+
+    def line(pk: int) -> KeyLine:
+        name, totals = used[pk]
+        key, tight = keys.get(pk), tightest.get(pk)
+        return KeyLine(
+            name,
+            reverse("reports:key", args=(pk,)) if key is not None else "",
+            key_state_text(key) if key is not None else "-",
+            totals,
+            numbers(totals, parameters(report.query, (pk,))),
+            f"{measured(tight.quota, tight.limit)} / {tight.quota.get_window_display()}" if tight else "-",
+            f"{tight.percent} %" if tight else "-",
         )
-    whole = parameters(report.query)
+
     return {
         "report": report,
         "subject": subject(form, report),
-        "lines": lines,
-        "total_cost": cell(cost, report.total, whole, links, report.currency),
-        "total_calls": cell(calls, report.total, whole, links, report.currency),
+        "lines": [line(pk) for pk in pages.object_list],
+        "total": numbers(report.total, parameters(report.query)),
         "missing_rates": ", ".join(sorted(report.missing_rates)),
+        **page_links(request, pages),
     }
 
 

@@ -152,18 +152,14 @@ def _answer(kind: Kind, form: ReportForm, request: HttpRequest) -> dict[str, Any
     columns = kind.columns(report)
     rows, order = sorted_rows(report, columns, request.GET.get("sort", ""))
     pages = Paginator(rows, ROWS_PER_PAGE).get_page(request.GET.get("page"))
-    answer = {
+    answer: dict[str, Any] = {
         "report": report,
         "subject": subject(form, report),
         "missing_rates": ", ".join(sorted(report.missing_rates)),
         "table": table_of(request, report, columns, list(pages.object_list), order),
         "chart": chart_of(report, form.cleaned_data["measure"], is_linked(request)),
-        "pages": pages,
+        **page_links(request, pages),
     }
-    if pages.has_next():
-        answer["next_url"] = _with(request, page=pages.next_page_number())
-    if pages.has_previous():
-        answer["previous_url"] = _with(request, page=pages.previous_page_number())
     if kind is SAVINGS_KIND:
         kinds = [kind for kind in INNER_KINDS if query.filters.get("kind", kind) == kind]
         filters = {**query.filters, "kind": kinds}
@@ -171,6 +167,15 @@ def _answer(kind: Kind, form: ReportForm, request: HttpRequest) -> dict[str, Any
         if inner.rows:
             answer["inner"] = table_of(request, inner, usage_columns(inner), inner.rows, None)
     return answer
+
+
+def page_links(request: HttpRequest, pages: Any) -> dict[str, Any]:
+    """Return what templates need to lead to the pages before and after one."""
+    return {
+        "pages": pages,
+        "next_url": _with(request, page=pages.next_page_number()) if pages.has_next() else "",
+        "previous_url": _with(request, page=pages.previous_page_number()) if pages.has_previous() else "",
+    }
 
 
 def _with(request: HttpRequest, **changes: Any) -> str:

@@ -107,15 +107,24 @@ class Pages(ReportPageCase):
         ApiKey.objects.filter(pk=self.other.pk).update(is_active=False)
         response = self.page("keys")
         self.assertEqual([(line.name, line.state, line.used) for line in response.context["lines"]],
-                         [("ann/laptop", "active", "0.0 %"), ("bob/laptop", "not active", "-")])  # fmt: skip
+                         [("ann/laptop", "active", "0.0 %"), ("bob/laptop", "revoked", "-")])  # fmt: skip
         self.assertContains(response, "200 requests / month")
+        empty = self.page("keys", start="2020-01-01", end="2020-01-31").context["lines"]
+        self.assertEqual([(line.name, line.totals.calls) for line in empty], [("ann/laptop", 0), ("bob/laptop", 0)])
+
+    def test_a_key_that_was_used_in_a_team_which_its_owner_left_keeps_its_line(self) -> None:
+        Team.objects.filter(pk=self.team.pk).update(lead=self.bob)
+        self.become(self.bob, "team_lead")
+        User.objects.filter(pk=self.ann.pk).update(team=None)
+        lines = {line.name: line for line in self.page("keys").context["lines"]}
+        self.assertEqual((lines["ann/laptop"].totals.calls, lines["ann/laptop"].url), (12345, ""))
 
     def test_budgets_are_listed_with_their_subject(self) -> None:
         quota(self.team, "cost", "month", 200)
         self.assertContains(self.page("budgets"), "team 平台")
 
     def test_an_empty_period_says_so(self) -> None:
-        for name in ("usage", "savings", "failures", "keys"):
+        for name in ("usage", "savings", "failures"):
             response = self.page(name, start="2020-01-01", end="2020-01-31")
             self.assertContains(response, "Nothing was used in these days.")
 
