@@ -4,14 +4,14 @@ import zoneinfo
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import DecimalField, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import DecimalField, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from accounts.models import ApiKey, Quota, QuotaRaise, QuotaWindow, Team, User
+from accounts.models import ApiKey, Quota, QuotaRaise, QuotaWindow, Team, UsageDaily, User
 from accounts.quota import bounds
 from accounts.roles import sees_everything, visible
 from routing.models import RuntimeSettings
@@ -19,6 +19,9 @@ from routing.models import RuntimeSettings
 # Of a window that has hardly begun, the first hour says little: until this share of it has passed, the pace is that of
 # the window before it.
 _JUST_BEGUN = Decimal("0.1")
+# A quota without an end is reckoned by the pace of the last days, and not further than this.
+_LATELY = timedelta(days=30)
+_FARTHEST = timedelta(days=3650)
 FORMER = 6
 # How far back `FORMER` windows of a kind reach.
 _REACH = {
@@ -44,7 +47,8 @@ class Budget:
 
     `forecast` is what is used at the end of the window at the pace so far, or, before a tenth of the window has
     passed, at the pace of the window before; None without an end or a pace. `runs_out_at` is when the limit is reached
-    at that pace, None: not before the end. A window of five hours that no call has opened has no start and no end.
+    at that pace, None: not before the end. A quota without an end runs out at the pace of the last 30 days. A window
+    of five hours that no call has opened has no start and no end.
     """
 
     quota: Quota
@@ -82,7 +86,8 @@ def budgets(viewer: User | None, now: datetime) -> list[Budget]:
     zone = zoneinfo.ZoneInfo(RuntimeSettings.load().business_time_zone)
     quotas = list(_quotas(viewer, now))
     windows = _windows(quotas, now)
-    found = [_budget(quota, windows.get(quota.pk, ()), now, zone) for quota in quotas]
+    lately = _used_lately(quotas, now.astimezone(zone).date())
+    found = [_budget(quota, windows.get(quota.pk, ()), lately.get(quota.pk), now, zone) for quota in quotas]
     return sorted(found, key=lambda budget: (-budget.percent, budget.quota.pk))
 
 
@@ -115,7 +120,41 @@ def _windows(quotas: Sequence[Quota], now: datetime) -> dict[int, list[QuotaWind
     return found
 
 
-def _budget(quota: Any, windows: Sequence[QuotaWindow], now: datetime, zone: zoneinfo.ZoneInfo) -> Budget:
+def _used_lately(quotas: Sequence[Quota], today: date) -> dict[int, Decimal]:
+    """Return what was used of each quota without an end in the last days. One query, none without such quotas."""
+    endless = [quota for quota in quotas if quota.window == Quota.Window.TOTAL]
+    if not endless:
+        return {}
+    columns = ("team_id", "user_id", "key_id")
+    subjects = Q()
+    for column in columns:
+        subjects |= Q(
+            **{f"{column}__in": {value for quota in endless if (value := getattr(quota, column)) is not None}}
+        )
+    tokens = F("input_tokens") + F("output_tokens") + F("cache_read_tokens") + F("cache_write_tokens")
+    days = UsageDaily.objects.filter(subjects, date__gt=today - _LATELY, date__lte=today)
+    rows = days.values(*columns, "currency").order_by()
+    used: dict[tuple[str, int, str], Decimal] = defaultdict(Decimal)
+    for row in rows.annotate(
+        in_cost=Sum("cost"), in_tokens=Sum(tokens), in_requests=Sum(F("calls") - F("failed_calls"))
+    ):
+        for column in columns:
+            used[column, row[column], row["currency"]] += row["in_cost"]
+            used[column, row[column], Quota.Unit.TOKENS] += row["in_tokens"]
+            used[column, row[column], Quota.Unit.REQUESTS] += row["in_requests"]
+    found = {}
+    for quota in endless:
+        what = quota.currency if quota.unit == Quota.Unit.COST else quota.unit
+        found[quota.pk] = sum(
+            (used[column, getattr(quota, column), what] for column in columns if getattr(quota, column) is not None),
+            Decimal(0),
+        )
+    return found
+
+
+def _budget(
+    quota: Any, windows: Sequence[QuotaWindow], lately: Decimal | None, now: datetime, zone: zoneinfo.ZoneInfo
+) -> Budget:
     is_open = bool(windows) and (windows[0].ends_at is None or windows[0].ends_at > now)
     current = windows[0] if is_open else None
     former = tuple(
@@ -132,7 +171,7 @@ def _budget(quota: Any, windows: Sequence[QuotaWindow], now: datetime, zone: zon
         starts_at, ends_at = bounds(quota.window, now, zone)
     used = current.used if current is not None else Decimal(0)
     limit = quota.limit + quota.raised
-    pace = _pace(used, starts_at, ends_at, former, now)
+    pace = _pace(used, starts_at, ends_at, former, now) if lately is None else lately / _seconds(now - _LATELY, now)
     forecast, runs_out_at = _forecast(used, limit, pace, ends_at, now)
     return Budget(
         quota,
@@ -173,13 +212,11 @@ def _forecast(
     used: Decimal, limit: Decimal, pace: Decimal | None, ends_at: datetime | None, now: datetime
 ) -> tuple[Decimal | None, datetime | None]:
     """Return what is used at the end, and when the limit is reached if that is before the end."""
+    end = ends_at or now + _FARTHEST
+    forecast = None if pace is None else used + pace * _seconds(now, end)
+    runs_out_at = None
     if used >= limit:
-        runs_out_at: datetime | None = now
-    else:
-        runs_out_at = None
-    if pace is None or ends_at is None:
-        return None, runs_out_at
-    forecast = used + pace * _seconds(now, ends_at)
-    if runs_out_at is None and forecast >= limit and pace > 0:
-        runs_out_at = min(now + timedelta(seconds=float((limit - used) / pace)), ends_at)
-    return forecast, runs_out_at
+        runs_out_at = now
+    elif forecast is not None and pace is not None and pace > 0 and forecast >= limit:
+        runs_out_at = min(now + timedelta(seconds=float((limit - used) / pace)), end)
+    return (None if ends_at is None else forecast), runs_out_at

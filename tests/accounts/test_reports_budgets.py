@@ -10,6 +10,7 @@ from accounts.models import Quota, QuotaRaise, QuotaWindow, Team, User
 from accounts.reports.budgets import Budget, budgets
 from routing.models import RuntimeSettings
 from tests.accounts.books import quota
+from tests.accounts.report_case import make_usage
 from tests.admin.rows import make_key
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -72,6 +73,26 @@ class Budgets(TestCase):
     def test_a_limit_of_nothing_is_used_up(self) -> None:
         window(quota(self.team, "cost", "day", 0), 0, START, START + timedelta(days=1))
         self.assertEqual(self.only(START + timedelta(hours=5)).percent, 100)
+
+    def test_a_total_runs_out_at_the_pace_of_the_last_month(self) -> None:
+        now = START + timedelta(days=20)
+        for subject, unit, limit in ((self.team, "cost", 100), (self.key, "tokens", 500), (self.ann, "requests", 50)):
+            total = quota(subject, unit, "total", limit)
+            window(total, limit // 2, datetime(1970, 1, 1, tzinfo=UTC), None)
+        usage = {"cost": Decimal(20), "calls": 33, "failed_calls": 3, "input_tokens": 40, "cache_read_tokens": 20}
+        make_usage(self.key, (now - timedelta(days=3)).date(), **usage)
+        make_usage(self.key, (now - timedelta(days=2)).date(), currency="CNY", cost=Decimal(999))
+        make_usage(self.key, (now - timedelta(days=99)).date(), **usage)
+        found = {each.quota.unit: each for each in budgets(None, now)}
+        # 50 at 20 in 30 days; 250 at 60 (and the other currency's one call) in 30; 25 at 31 in 30.
+        self.assertEqual(found["cost"].runs_out_at, now + timedelta(days=75))
+        self.assertEqual(found["tokens"].runs_out_at, now + timedelta(days=125))
+        self.assertAlmostEqual(
+            found["requests"].runs_out_at, now + timedelta(days=25 * 30 / 31), delta=timedelta(seconds=2)
+        )
+        self.assertEqual({each.forecast for each in found.values()}, {None})
+        with self.assertNumQueries(4):
+            budgets(None, now)
 
     def test_totals_and_windows_that_nobody_opened_have_no_forecast(self) -> None:
         total = quota(self.team, "cost", "total", 100)
