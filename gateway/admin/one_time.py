@@ -9,15 +9,11 @@ from django.utils.translation import gettext_noop
 
 from accounts import audit
 from accounts.audit_values import bounded
+from accounts.exports.cells import guarded
 from accounts.models import ApiKey, AuditEntry, User
 
 # As the audit log says it.
 DOWNLOADED = gettext_noop("Downloaded the secrets of keys.")
-
-
-def _cell(text: str) -> str:
-    # A table calculation would take such a cell for a formula, and names are chosen by people.
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def secrets_file(name: str, issued: Iterable[Sequence[ApiKey | str]], what: str = "secret") -> HttpResponse:
@@ -34,7 +30,7 @@ def secrets_file(name: str, issued: Iterable[Sequence[ApiKey | str]], what: str 
     for key, secret in issued:
         assert isinstance(key, ApiKey)
         names.append(str(key))
-        writer.writerow([_cell(key.user.get_username()), _cell(key.name), secret])
+        writer.writerow([guarded(key.user.get_username()), guarded(key.name), secret])
     _note_download(names)
     return HttpResponse(
         text.getvalue().encode("utf-8-sig"),
