@@ -1,30 +1,17 @@
 """Which calls and corrections an export is about. Read in pages, so that a month needs no more memory than a page."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from accounts.models import CallRecord, Correction, User
-from accounts.roles import visible
+from accounts.models import CallRecord, Correction
+from accounts.reports import Query
+from accounts.reports.query import rows_of
+from accounts.reports.sources import CALLS, CORRECTIONS
 
 PAGE = 2000
-# What a filter of a report compares: of a call, and of a correction.
-_LOOKUPS: dict[str, tuple[str, str]] = {
-    "team": ("team", "team"),
-    "cost_center": ("team__cost_center", "team__cost_center"),
-    "user": ("user", "user"),
-    "key": ("key", "key"),
-    "model": ("model_name", "model_name"),
-    "provider": ("provider_name", "provider_name"),
-    "scene": ("scene_name", "scene_name"),
-    "kind": ("kind", "kind"),
-    "session": ("session_id", "call__session_id"),
-    "subagent": ("agent_id", "call__agent_id"),
-    "currency": ("currency", "currency"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,40 +22,9 @@ class Selection:
     corrections: "QuerySet[Correction]"
 
 
-def booked(start: date, end: date, filters: Mapping[str, Any] | None = None, viewer: User | None = None) -> Selection:
-    """Return what was booked from `start` to `end`, both included, as the reports count it.
-
-    `filters` are by dimension of the reports; `viewer` None sees everything. Raises `ValueError` for a dimension that
-    calls do not have.
-    """
-    of_call, of_correction = Q(), Q()
-    for name, value in (filters or {}).items():
-        if name not in _LOOKUPS:
-            raise ValueError(name)
-        call_lookup, correction_lookup = _LOOKUPS[name]
-        of_call &= _condition(call_lookup, value)
-        of_correction &= _condition(correction_lookup, value)
-    calls = CallRecord.objects.filter(of_call, settled_at__isnull=False, booked_on__range=(start, end))
-    # The day is of the business time zone of then, which no index knows; time zones reach 14 hours from UTC.
-    calls = calls.filter(started_at__gte=_midnight(start) - timedelta(days=1))
-    calls = calls.filter(started_at__lt=_midnight(end) + timedelta(days=2))
-    corrections = Correction.objects.filter(of_correction, booked_on__range=(start, end))
-    if viewer is not None:
-        calls, corrections = visible(calls, viewer), visible(corrections, viewer)
-    return Selection(calls, corrections)
-
-
-def _condition(lookup: str, value: Any) -> Q:
-    if value is None:
-        return Q(**{f"{lookup}__isnull": True})
-    if value == "" and "__" in lookup:
-        # What has no team has no cost centre, and a correction without a call no session.
-        return Q(**{lookup: ""}) | Q(**{f"{lookup.partition('__')[0]}__isnull": True})
-    return Q(**{f"{lookup}__in": value}) if isinstance(value, list | tuple | set) else Q(**{lookup: value})
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
+def booked(query: Query) -> Selection:
+    """Return what the numbers of `query` are the sums of; what it is grouped by does not matter."""
+    return Selection(rows_of(CALLS, query).filter(settled_at__isnull=False), rows_of(CORRECTIONS, query))
 
 
 def pages(selection: Selection, fields: tuple[str, ...], size: int = PAGE) -> Iterator[list[tuple[Any, ...]]]:
