@@ -167,6 +167,8 @@ STORAGES = {
 # The API bounds its own bodies (32 MiB, answered in the caller's wire format); this is the admin's backstop.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 34 * 1024 * 1024
 MAX_BODY_BYTES = 32 * 1024 * 1024
+# Where the scheduled export of each month goes.
+EXPORT_DIR = Path(env.str("WOLFGATE_EXPORT_DIR", default=str(DATA_DIR / "exports")))
 # How long open streams may go on after SIGTERM.
 DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=30.0)
 
