@@ -31,7 +31,10 @@ class RuntimeSettingsAdmin(ModelAdmin):
     fieldsets = (
         (_("Capture"), {"fields": ("capture", "capture_retention_days", "capture_max_bytes")}),
         (_("Time"), {"fields": ("business_time_zone",)}),
-        (_("Reports"), {"fields": ("report_currency",)}),
+        (
+            _("Reports"),
+            {"fields": ("report_currency", "monthly_export_enabled", "monthly_export_recipients")},
+        ),
         (_("Calls"), {"fields": ("ping_interval_s", "cooldown_enabled")}),
         (_("Auto mode"), {"fields": ("safety_model",)}),
         (

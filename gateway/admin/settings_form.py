@@ -6,6 +6,7 @@ from django import forms
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from accounts.addresses import clean_addresses
 from gateway.admin_base import SecretField
 from routing.models import RuntimeSettings
 
@@ -20,6 +21,10 @@ class RuntimeSettingsForm(_SettingsModelForm):
 
     search_secret = SecretField(label=capfirst(_("search secret")))
     removes_search_secret = forms.BooleanField(label=capfirst(_("remove the stored search secret")), required=False)
+
+    def clean_monthly_export_recipients(self) -> str:
+        """Return the addresses, one per line and each once."""
+        return clean_addresses(self.cleaned_data["monthly_export_recipients"])
 
     def clean(self) -> dict[str, Any]:
         """Refuse to enter a secret and remove it at once."""

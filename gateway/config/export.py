@@ -204,6 +204,7 @@ def _quotas() -> list[dict[str, Any]]:
 def _settings() -> dict[str, Any]:
     row = RuntimeSettings.load()
     settings = {field: getattr(row, column) for field, column in SETTINGS_COLUMNS.items()}
+    settings["monthly_export_recipients"] = row.monthly_export_recipients.split()
     settings["safety_model"] = identity_of(row.safety_model) if row.safety_model is not None else None
     if row.search_kind:
         settings["search"] = {field: getattr(row, column) for field, column in SEARCH_COLUMNS.items()}

@@ -12,6 +12,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
+from accounts.addresses import clean_addresses
 from accounts.networks import clean_networks
 from gateway.config.document import FileMapping
 from providers.presets import FLAG_TYPES
@@ -253,6 +254,15 @@ def currency(value: Any, path: str, problems: Problems) -> str:
     if not isinstance(value, str) or len(value) != 3 or not (value.isascii() and value.isalpha() and value.isupper()):
         raise Invalid(_("must be a currency code of three capital letters"))
     return value
+
+
+def addresses(value: Any, path: str, problems: Problems) -> str:
+    """Accept a list of e-mail addresses; the clean value has one per line, as the column holds them."""
+    entries: list[str] = list_of(name)(value, path, problems)
+    try:
+        return clean_addresses("\n".join(entries))
+    except ValidationError as error:
+        raise Invalid("; ".join(error.messages)) from error
 
 
 def _flag(kind: Any) -> Check:

@@ -12,6 +12,7 @@ from gateway.config.fields import (
     Invalid,
     Problems,
     Shape,
+    addresses,
     at,
     boolean,
     choice,
@@ -297,6 +298,8 @@ SETTINGS: Shape = {
     "cooldown_enabled": Field(boolean, "cooldown_enabled"),
     "safety_model": Field(name),
     "report_currency": Field(currency, "report_currency"),
+    "monthly_export_enabled": Field(boolean, "monthly_export_enabled"),
+    "monthly_export_recipients": Field(addresses, "monthly_export_recipients"),
 }
 
 

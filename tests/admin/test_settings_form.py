@@ -11,7 +11,7 @@ from tests.admin.pages import AdminTestCase, row_url
 SECRET = "tvly-0123456789abcdef"
 
 
-class SearchSettings(AdminTestCase):
+class SettingsCase(AdminTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.row = RuntimeSettings.objects.create(pk=1)
@@ -33,6 +33,8 @@ class SearchSettings(AdminTestCase):
     def stored(self) -> RuntimeSettings:
         return RuntimeSettings.objects.get()
 
+
+class SearchSettings(SettingsCase):
     def test_the_secret_is_stored_encrypted_and_no_page_shows_it(self) -> None:
         self.assertEqual(self.post(search_secret=SECRET).status_code, 302)
         row = self.stored()
@@ -68,3 +70,18 @@ class SearchSettings(AdminTestCase):
                 self.assertContains(self.post(**fields), message)
         self.assertEqual(self.stored().search_kind, "")
         self.assertEqual(self.post(search_kind="", search_url="").status_code, 302)
+
+
+class MonthlyExport(SettingsCase):
+    def test_recipients_are_kept_one_per_line_and_each_once(self) -> None:
+        self.post(monthly_export_enabled="on", monthly_export_recipients="a@example.com; b@example.com\nA@example.com")
+        row = self.stored()
+        self.assertEqual(
+            (row.monthly_export_enabled, row.monthly_export_recipients), (True, "a@example.com\nb@example.com")
+        )
+
+    def test_a_wrong_address_is_named_with_its_line(self) -> None:
+        page = self.post(monthly_export_recipients="a@example.com\nnobody\n@example.com")
+        self.assertContains(page, "Line 2: “nobody” is no e-mail address.")
+        self.assertContains(page, "Line 3")
+        self.assertEqual(self.stored().monthly_export_recipients, "")
