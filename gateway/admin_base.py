@@ -320,11 +320,15 @@ def see_also(row: models.Model, *targets: tuple[type[models.Model], str, str]) -
     return format_html_join(" · ", "{}", ((list_link(model, text, **{name: row.pk}),) for model, text, name in targets))
 
 
+def row_url(row: models.Model) -> str:
+    """Return the address of the page of `row`."""
+    opts = row._meta
+    return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=(row.pk,))
+
+
 def row_link(row: models.Model, text: Any = None) -> SafeString:
     """Return a link to the page of `row`."""
-    opts = row._meta
-    url = reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=(row.pk,))
-    return format_html('<a href="{}">{}</a>', url, row if text is None else text)
+    return format_html('<a href="{}">{}</a>', row_url(row), row if text is None else text)
 
 
 def exact_time(moment: datetime | None) -> SafeString | str:
