@@ -3,13 +3,14 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from gateway.admin import report_pages
+from gateway.admin import exports, report_pages
 from gateway.api import api
 from gateway.handover_page import handover_view
 
 urlpatterns = [
     # Before the site, whose last pattern takes every address below it.
     path("admin/reports/", include((report_pages.urls(), "reports"))),
+    path("admin/exports/", include((exports.urls(), "exports"))),
     path("admin/", admin.site.urls),
     path("handover/<str:token>/", handover_view, name="handover"),
     path("", api.urls),

@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 from zoneinfo import ZoneInfo
 
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from openpyxl.utils import get_column_letter
 
 from accounts.exports.cells import BOM, Cell, csv_bytes
-from accounts.exports.selection import PAGE, Selection, correction_pages, pages
+from accounts.exports.selection import PAGE, Selection, correction_pages, count_up_to, pages
+from accounts.exports.sheets import COUNT, DAY, EXCEL_ROWS, MOMENT, MONEY, Book, Formula, SheetColumn
 from accounts.models import CallRecord
 
 
@@ -112,3 +114,51 @@ def calls_csv(selection: Selection, zone: ZoneInfo, size: int = PAGE) -> Iterato
     yield BOM + csv_bytes([titles(zone)])
     for page in rows(selection, zone, size):
         yield csv_bytes(page)
+
+
+def write_calls(selection: Selection, zone: ZoneInfo, file: IO[bytes]) -> None:
+    """Write the workbook: typed cells, sums by formula. Raises `TooManyRows` beyond what a sheet holds."""
+    size = count_up_to(selection, EXCEL_ROWS)
+    columns = [
+        SheetColumn(title, _SHOWN.get(column.name, "@"), is_summed=column.name in _SUMMED, width=_width(column.name))
+        for column, title in zip(COLUMNS, titles(zone), strict=True)
+    ]
+    currencies: set[str] = set()
+
+    def lines() -> Iterator[list[Cell]]:
+        at = [column.name for column in COLUMNS].index("currency")
+        for page in rows(selection, zone):
+            currencies.update(str(line[at]) for line in page if line[at])
+            yield from page
+
+    name = gettext("Calls")
+    with Book() as book:
+        book.add(name, columns, lines(), gettext("Total"), size)
+        head = [SheetColumn(capfirst(gettext("currency"))), SheetColumn(capfirst(gettext("cost")), MONEY)]
+        book.add(gettext("Costs"), head, [_cost_line(name, currency) for currency in sorted(currencies)])
+        book.save(file)
+
+
+def _cost_line(sheet: str, currency: str) -> list[Cell | Formula]:
+    """Return the cost in one currency, worked out from the sheet of the calls. A currency is three capital letters."""
+    names = [column.name for column in COLUMNS]
+    cost, of_currency = (get_column_letter(names.index(name) + 1) for name in ("cost", "currency"))
+    formula = f"=SUMIF('{sheet}'!{of_currency}:{of_currency},\"{currency}\",'{sheet}'!{cost}:{cost})"
+    return [currency, Formula(formula)]
+
+
+# Not the costs, which are of several currencies; they have a sheet of their own.
+_SUMMED = frozenset({*_TOKENS, "cache_write_1h_tokens", "thinking_tokens"})
+_SHOWN = {
+    "when": MOMENT,
+    "when_utc": MOMENT,
+    "booked_on": DAY,
+    "corrects_on": DAY,
+    **dict.fromkeys(("cost", "reference_cost", "uncached_cost"), MONEY),
+    **dict.fromkeys((*_TOKENS, "cache_write_1h_tokens", "thinking_tokens", "ttft_ms", "duration_ms"), COUNT),
+    **dict.fromkeys(("usage_is_estimated", "fallbacks", "http_status"), "0"),
+}
+
+
+def _width(name: str) -> int:
+    return 37 if name in ("request_id", "session") else 0

@@ -36,6 +36,13 @@ class TooManyRows(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Formula:
+    """What a table calculation is to work out; nothing of it may be chosen by people."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class SheetColumn:
     """A column: its title, how its numbers are shown, whether the last row adds them up."""
 
@@ -61,7 +68,12 @@ class Book:
                 sheet._writer.cleanup()
 
     def add(
-        self, name: str, columns: Sequence[SheetColumn], rows: Iterable[Sequence[Cell]], total: str = "", size: int = 0
+        self,
+        name: str,
+        columns: Sequence[SheetColumn],
+        rows: Iterable[Sequence[Cell | Formula]],
+        total: str = "",
+        size: int = 0,
     ) -> int:
         """Add a sheet: a header that stays in sight, the rows, and if `total` names it the row of their sums.
 
@@ -127,9 +139,13 @@ class Book:
         return cell
 
     @staticmethod
-    def _cell(sheet: Any, value: Cell, column: SheetColumn) -> Any:
+    def _cell(sheet: Any, value: Cell | Formula, column: SheetColumn) -> Any:
         if value is None or value == "":
             return None
+        if isinstance(value, Formula):
+            cell = WriteOnlyCell(sheet, value.text)
+            cell.data_type, cell.number_format = "f", column.shown_as
+            return cell
         if isinstance(value, str):
             cell = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", value))
             # Else a name that begins with = would be a formula.

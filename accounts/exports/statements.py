@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 
 from accounts.exports.reports import rates_used
 from accounts.models import ClosedMonth, Correction, ExchangeRate, Quota, QuotaWindow, Team
-from accounts.reports import Period, Query, Report, Row, Totals, run
+from accounts.reports import Conversion, Period, Query, Report, Row, Totals, run
 from accounts.reports.query import rows_of
 from accounts.reports.sources import CORRECTIONS
 from routing.models import RuntimeSettings
@@ -79,7 +79,8 @@ def statement(team: Team | None, month: date) -> Statement:
     settings = RuntimeSettings.load()
     period = Period.month(month)
     of_team = {"team": team.pk if team is not None else None}
-    whole = run(Query(period, (), of_team))
+    conversion = Conversion.load()
+    whole = run(Query(period, (), of_team), conversion)
     corrections = rows_of(CORRECTIONS, Query(period, (), of_team)).select_related("user").order_by("booked_on", "pk")
     sums = corrections.order_by().values("currency").annotate(sum=Sum("cost")).values_list("currency", "sum")
     former = Period.month(period.start - timedelta(days=1))
@@ -88,9 +89,9 @@ def statement(team: Team | None, month: date) -> Statement:
         period,
         settings.business_time_zone,
         whole,
-        _by_cost(run(Query(period, ("user",), of_team)).rows),
-        _by_cost(run(Query(period, ("provider", "model"), of_team)).rows),
-        run(Query(former, (), of_team)).total,
+        _by_cost(run(Query(period, ("user",), of_team), conversion).rows),
+        _by_cost(run(Query(period, ("provider", "model"), of_team), conversion).rows),
+        run(Query(former, (), of_team), conversion).total,
         list(corrections[:MAX_CORRECTIONS]),
         max(0, whole.total.corrections - MAX_CORRECTIONS),
         {currency: sum_ for currency, sum_ in sums if sum_},

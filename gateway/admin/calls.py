@@ -107,6 +107,7 @@ class OfCallAdmin(LedgerAdmin):
 class CallRecordAdmin(LedgerAdmin):
     """Calls, the running ones included."""
 
+    change_list_template = "admin/accounts/callrecord/change_list.html"
     list_display = (
         "started",
         "user",
