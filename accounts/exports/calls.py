@@ -71,7 +71,8 @@ def titles(zone: ZoneInfo) -> list[str]:
 
 
 def _title(column: Column) -> str:
-    return str(column.title or CallRecord._meta.get_field(column.call.partition("__")[0]).verbose_name)
+    field: Any = CallRecord._meta.get_field(column.call.partition("__")[0] or "id")
+    return str(column.title or field.verbose_name)
 
 
 def rows(selection: Selection, zone: ZoneInfo, size: int = PAGE) -> Iterator[list[list[Cell]]]:

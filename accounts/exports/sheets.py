@@ -130,7 +130,8 @@ class Book:
 
     @staticmethod
     def _styled(sheet: Any, value: Cell, shown_as: str, is_head: bool = False) -> Any:
-        cell = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", value) if isinstance(value, str) else value)
+        known: Any = ILLEGAL_CHARACTERS_RE.sub("", value) if isinstance(value, str) else value
+        cell = WriteOnlyCell(sheet, known)
         if isinstance(value, str):
             cell.data_type = "s"
         cell.font, cell.number_format = _BOLD, shown_as
@@ -152,7 +153,8 @@ class Book:
             cell.data_type = "s"
             return cell
         # Excel knows no time zones.
-        cell = WriteOnlyCell(sheet, value.replace(tzinfo=None) if isinstance(value, datetime) else value)
+        known: Any = value.replace(tzinfo=None) if isinstance(value, datetime) else value
+        cell = WriteOnlyCell(sheet, known)
         cell.number_format = column.shown_as if column.shown_as != TEXT else _format_of(value)
         return cell
 

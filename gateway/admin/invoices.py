@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Invoice, InvoiceLine
+from gateway.admin.call_filters import ProviderFilter
 from gateway.admin.calls import amount
 from gateway.admin.invoice_upload import upload_view
 from gateway.admin.reconciliation import may_reconcile, reconciliation_csv, reconciliation_view
@@ -33,7 +34,7 @@ class InvoiceAdmin(LedgerAdmin):
         column(Invoice, "created_at"),
         "note",
     )
-    list_filter = ("created_at", "is_withdrawn", "provider_name")
+    list_filter = ("created_at", "is_withdrawn", ProviderFilter)
     list_select_related = ("uploaded_by",)
     search_fields = ("provider_name", "file_name", "note")
     ordering = ("-created_at",)
@@ -47,7 +48,7 @@ class InvoiceAdmin(LedgerAdmin):
         "note",
         "uploaded_by",
         column(Invoice, "created_at"),
-        "is_withdrawn",
+        column(Invoice, "is_withdrawn"),
     )
 
     def get_urls(self) -> list[Any]:

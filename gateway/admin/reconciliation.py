@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -77,7 +78,7 @@ def reconciliation_view(site: AdminSite, request: HttpRequest) -> HttpResponse:
     if found is not None:
         sees_calls = request.user.has_perm("accounts.view_callrecord")
         context |= {
-            "rows": [_shown(found, name, day, sides, sees_calls) for day, name, sides in _lines(found)],
+            "rows": [_shown(found, line, sees_calls) for line in _lines(found)],
             "total": _figures(found.total),
             "query": urlencode({"provider": found.provider_name, "month": f"{found.period.start:%Y-%m}"}),
             "former": _month_before(found),
@@ -97,12 +98,15 @@ def reconciliation_csv(request: HttpRequest) -> HttpResponseBase:
         gettext("Day"), gettext("Model"), gettext("Calls"), gettext("Tokens"), gettext("Booked calls"),
         gettext("Corrections"), gettext("Books"), gettext("Invoice"), gettext("Difference"), "%", gettext("Currency"),
     ]  # fmt: skip
+    split = {line.day for line in _lines(found) if line.is_model}
     rows: list[list[Cell]] = [
         [
-            day, name, sides.calls, sides.tokens, sides.usage, sides.corrections, sides.booked, sides.invoiced,
-            sides.difference, sides.percent, found.currency,
+            line.day, line.model, line.sides.calls, line.sides.tokens, line.sides.usage, line.sides.corrections,
+            line.sides.booked, line.sides.invoiced, line.sides.difference, line.sides.percent, found.currency,
         ]
-        for day, name, sides in _lines(found)
+        for line in _lines(found)
+        # Beside those of its models, the line of a day would count twice in a sum.
+        if line.is_model or line.day not in split
     ]  # fmt: skip
     parts: Iterator[bytes] = iter([BOM + csv_bytes([titles]), csv_bytes(rows)])
     name = f"reconciliation-{found.provider_name}-{month}.csv"
@@ -119,19 +123,38 @@ def _asked(request: HttpRequest) -> tuple[MonthForm, Reconciliation | None]:
     return form, reconcile(form.cleaned_data["provider"], Period.month(form.cleaned_data["month"]))
 
 
-def _lines(found: Reconciliation) -> Iterator[tuple[date, str, Sides]]:
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A day or, below it, one of its models; a day of one model names it itself."""
+
+    day: date
+    model_name: str
+    sides: Sides
+    is_model: bool = False
+
+    @property
+    def model(self) -> str:
+        """The model as it is shown."""
+        return self.model_name or (gettext("(no model)") if self.is_model else "")
+
+
+def _lines(found: Reconciliation) -> Iterator[_Line]:
     """Yield the days, each followed by its models where an invoice names any."""
     for day in found.days:
-        yield day.date, "", day.sides
+        if len(day.models) == 1:
+            yield _Line(day.date, day.models[0][0], day.sides)
+            continue
+        yield _Line(day.date, "", day.sides)
         for name, sides in day.models:
-            yield day.date, name or gettext("(no model)"), sides
+            yield _Line(day.date, name, sides, is_model=True)
 
 
-def _shown(found: Reconciliation, name: str, day: date, sides: Sides, sees_calls: bool) -> dict[str, Any]:
-    row = _figures(sides) | {"day": day, "model": name}
+def _shown(found: Reconciliation, line: _Line, sees_calls: bool) -> dict[str, Any]:
+    sides = line.sides
+    row = _figures(sides) | {"day": line.day, "model": line.model, "is_model": line.is_model}
     if sides.calls and sees_calls:
-        filters = {"booked": f"{day}..{day}", "provider": found.provider_name}
-        row["calls_url"] = calls_url(filters | ({"model": name} if name else {}))
+        filters = {"booked": f"{line.day}..{line.day}", "provider": found.provider_name}
+        row["calls_url"] = calls_url(filters | ({"model": line.model_name} if line.is_model else {}))
     if sides.invoiced is None and sides.booked:
         row["note"] = gettext("on no invoice")
     elif sides.booked is None and sides.invoiced:

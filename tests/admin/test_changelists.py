@@ -81,7 +81,7 @@ class Lists(AdminTestCase):
         "Correction": 6,
         "ClosedMonth": 5,
         "MonthlyExport": 5,
-        "Invoice": 5,
+        "Invoice": 7,
         "InvoiceLine": 5,
         "NotificationChannel": 6,
         "Notification": 6,
