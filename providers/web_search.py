@@ -33,7 +33,10 @@ async def search(backend: SearchBackend, query: str, tool: SearchTool, *, within
     if backend.secret:
         headers["authorization"] = f"Bearer {backend.secret}"
     try:
-        status, body = await fetch(method, url, headers, content, within_s=within_s, max_bytes=_MAX_BODY_BYTES)
+        # The administrator named the address for this one purpose.
+        status, body = await fetch(
+            method, url, headers, content, within_s=within_s, max_bytes=_MAX_BODY_BYTES, guarded=False
+        )
     except UpstreamError as error:
         raise SearchFailed(error.message) from error
     if status != 200:

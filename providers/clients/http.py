@@ -302,23 +302,24 @@ async def _send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Resp
 
 
 async def fetch(
-    method: str, url: str, headers: Mapping[str, str], content: bytes, *, within_s: float, max_bytes: int
+    method: str, url: str, headers: Mapping[str, str], data: bytes, *, within_s: float, max_bytes: int, guarded: bool
 ) -> tuple[int, bytes]:
-    """Return status and body of a small exchange beside the calls, private addresses allowed.
+    """Return status and body of a small exchange beside the calls.
 
-    For addresses that an administrator named for this one purpose. Raises `UpstreamError`.
+    Unless it is `guarded`, names may lead to private addresses. Literal ones are for the caller to check. Raises
+    `UpstreamError`.
     """
     timeouts = {"connect": within_s, "pool": within_s, "write": within_s, "read": None}
     try:
         async with asyncio.timeout(within_s):
             request = httpx.Request(
-                method, _parsed(url), headers={**_HEADERS, **headers}, content=content, extensions={"timeout": timeouts}
+                method, _parsed(url), headers={**_HEADERS, **headers}, content=data, extensions={"timeout": timeouts}
             )
-            response = await shared_client(allow_private=True).send(request, stream=True)
+            response = await shared_client(allow_private=not guarded).send(request, stream=True)
             try:
                 body = bytearray()
-                async for data in response.aiter_bytes():
-                    body += data
+                async for part in response.aiter_bytes():
+                    body += part
                     if len(body) > max_bytes:
                         raise UpstreamError(ErrorKind.BAD_RESPONSE, f"the answer is larger than {max_bytes} bytes")
             finally:
