@@ -203,6 +203,23 @@ BOOTSTRAP = {
     "lmstudio": {"api_key": "", "base_url": env.str("LMSTUDIO_BASE_URL", default="")},
 }
 
+# The mail server, such as smtp+tls://user:password@mail.example:587. Without one no mail is sent.
+_email_url = secret("EMAIL_URL")
+MAIL_IS_SET_UP = bool(_email_url)
+_email = env.email_url_config(_email_url or "dummymail://")
+EMAIL_BACKEND = _email["EMAIL_BACKEND"]
+EMAIL_HOST = _email["EMAIL_HOST"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_USER"], _email["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS, EMAIL_USE_SSL = _email.get("EMAIL_USE_TLS", False), _email.get("EMAIL_USE_SSL", False)
+EMAIL_PORT = _email["EMAIL_PORT"] or (465 if EMAIL_USE_SSL else 587 if EMAIL_USE_TLS else 25)
+EMAIL_FILE_PATH = _email["EMAIL_FILE_PATH"]
+EMAIL_TIMEOUT = env.int("EMAIL_TIMEOUT", default=10)
+# Many servers accept a sender only if it is who logged in.
+DEFAULT_FROM_EMAIL = env.str(
+    "DEFAULT_FROM_EMAIL",
+    default=EMAIL_HOST_USER if "@" in (EMAIL_HOST_USER or "") else f"wolfgate@{socket.gethostname().lower()}",
+)
+
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOGGING = {
     "version": 1,
