@@ -9,6 +9,7 @@ from accounts.ledger_rows import KeyRow, QuotaRow, WindowRow
 from accounts.ledger_sql import running_calls
 from accounts.models import Quota
 from accounts.quota import Reservation, has_room
+from accounts.thresholds import note_refusals
 from accounts.window_sql import LastWindow, begin_windows, lock_windows, quotas_of, save_windows
 from routing.snapshot import Snapshot
 
@@ -29,6 +30,7 @@ class Limits:
         )
         self._quotas = [quota for quota, _window in found]
         self._windows = self._lock_windows(found)
+        self._refusing: list[tuple[QuotaRow, WindowRow]] = []
 
     def _lock_windows(self, found: Sequence[tuple[QuotaRow, LastWindow | None]]) -> dict[int, WindowRow]:
         windows = {quota.id: last for quota, last in found if last is not None and last.is_open(self._now)}
@@ -66,6 +68,7 @@ class Limits:
         full = self._full(caller, reservation, Quota.Action.BLOCK)
         if not full:
             return None
+        self._refusing += full
         quota, window = max(full, key=lambda pair: pair[1].ends_at.timestamp() if pair[1].ends_at else float("inf"))
         seconds = max(1, round((window.ends_at - self._now).total_seconds())) if window.ends_at else None
         return QuotaExceeded(
@@ -116,5 +119,6 @@ class Limits:
         return max([self._now, *starts])
 
     def save(self) -> None:
-        """Write what was taken."""
+        """Write what was taken, and which quotas are used up so far that they refuse."""
+        note_refusals(self._refusing)
         save_windows(self._windows.values())

@@ -4,14 +4,18 @@ What this process saw within the hour it remembers, so a batch of calls from whe
 nothing. Another process may write the same once more; the row is the same.
 """
 
+import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 
 from accounts.ledger_rows import marks, query, time_value, write
 from accounts.models import KeyNetwork
 from accounts.networks import site_of
+from accounts.notices import events, outbox
+
+logger = logging.getLogger(__name__)
 
 # More networks than this within `WITHIN` are more than one person with a laptop and a phone has.
 MAX_NETWORKS = 5
@@ -71,10 +75,39 @@ def _flag(key_ids: list[int], now: datetime) -> None:
         " GROUP BY key_id HAVING COUNT(*) > %s ORDER BY key_id",
         [*key_ids, time_value(now - WITHIN), MAX_NETWORKS],
     )
+    if not counted:
+        return
+    known = query(
+        f"SELECT id FROM accounts_apikey WHERE id IN ({marks(counted)}) AND flagged_at IS NOT NULL",
+        [key_id for key_id, _count in counted],
+    )
+    flagged = {key_id for (key_id,) in known}
+    new = [(key_id, count) for key_id, count in counted if key_id not in flagged]
     write(
         "UPDATE accounts_apikey SET flagged_at = %s, flag_reason = %s WHERE id = %s AND flagged_at IS NULL",
-        [[time_value(now), reason(count), key_id] for key_id, count in counted],
+        [[time_value(now), reason(count), key_id] for key_id, count in new],
     )
+    _tell(new, now)
+
+
+def _tell(flagged: list[tuple[int, int]], now: datetime) -> None:
+    """Write for those who are to be told that keys (id, number of networks) were flagged."""
+    hours = WITHIN // timedelta(hours=1)
+    # By the day: two workers that flag a key at the same moment tell it once, and another day it may be told again.
+    found = [
+        events.Event(
+            events.KEY_FLAGGED,
+            f"{events.KEY_FLAGGED}:{key_id}:{now.date()}",
+            {"key_id": key_id, "networks": count, "hours": hours},
+        )
+        for key_id, count in flagged
+    ]
+    try:
+        outbox.tell(found)
+    except (OperationalError, InterfaceError):
+        raise  # the connection's fault: the ledger repeats the batch
+    except DatabaseError:
+        logger.exception("flagged keys cannot be told: %s", flagged)
 
 
 def purge(now: datetime) -> int:

@@ -4,12 +4,16 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
 
-from accounts import thresholds
+from accounts import sightings, thresholds
+from accounts.errors import QuotaExceeded
 from accounts.ledger import settle_batch
 from accounts.ledger_items import Standing
-from accounts.models import Quota, QuotaRaise, QuotaWindow
+from accounts.models import Notification, Quota, QuotaRaise, QuotaWindow
+from accounts.notices import outbox
 from providers.translation.usage import Usage
 from tests.accounts.books import NOW, admit, person, quota, settle, settlement, snapshot
 
@@ -22,9 +26,11 @@ from tests.accounts.books import NOW, admit, person, quota, settle, settlement, 
         (75, 100, 75),
         ("94.9", 100, 75),
         (95, 100, 95),
-        (250, 100, 95),
+        ("99.9", 100, 95),
+        (100, 100, 100),
+        (250, 100, 100),
         (0, 0, 0),
-        (1, 0, 95),
+        (1, 0, 100),
     ],
 )
 def test_crossed(used: object, limit: object, percent: int) -> None:
@@ -69,9 +75,10 @@ class Thresholds(TestCase):
         key, secret = person()
         quota(key, "requests", "day", 4, action=Quota.Action.WARN)
         calls = [admit(secret) for _ in range(4)]
-        with self.captureOnCommitCallbacks() as callbacks:
+        with self.assertLogs("accounts.thresholds", "WARNING") as logs, self.captureOnCommitCallbacks(execute=True):
             settle_batch([settlement(call.call_id) for call in calls], snapshot())
-        assert len(callbacks) == 1
+        assert len(logs.records) == 1
+        assert Notification.objects.count() == 1
 
     def test_the_limit_in_force_counts(self) -> None:
         key, secret = person()
@@ -80,6 +87,105 @@ class Thresholds(TestCase):
         assert self.use(secret, 900) == []
         (line,) = self.use(secret, 700)
         assert "75 % reached, 1600 of 2000 used" in line
+
+
+class Told(TestCase):
+    """What the ledger writes into the outbox."""
+
+    def setUp(self) -> None:
+        self.key, self.secret = person()
+
+    def use(self, tokens: int) -> int:
+        """Use tokens; return the number of statements of the settlement."""
+        call = admit(self.secret, input_tokens_estimate=1, max_output_tokens=1)
+        with CaptureQueriesContext(connection) as context:
+            settle(call, usage=Usage(input_tokens=tokens))
+        return len(context)
+
+    def told(self) -> list[tuple[str, int]]:
+        rows = Notification.objects.order_by("pk").values_list("event", "content")
+        return [(event, content["percent"]) for event, content in rows]
+
+    def test_each_threshold_is_told_once_and_nothing_costs_nothing(self) -> None:
+        usual = self.use(1)
+        limited = quota(self.key, "tokens", "month", 1000, action=Quota.Action.WARN)
+        quiet = self.use(700)
+        self.assertEqual((self.told(), quiet), ([], usual + 1))  # the window
+        self.assertEqual(self.use(60), quiet + 3)  # one INSERT in a savepoint
+        self.assertEqual(self.use(60), quiet)
+        self.use(140)
+        self.assertEqual(self.use(1), quiet)
+        self.use(39)
+        self.use(500)
+        self.assertEqual(self.told(), [("quota_warning", 75), ("quota_warning", 95), ("quota_exhausted", 100)])
+        row = Notification.objects.order_by("pk")[0]
+        self.assertEqual(
+            row.content,
+            {
+                "quota_id": limited.pk,
+                "percent": 75,
+                "used": "761",
+                "limit": "1000",
+                "resets_at": "2026-12-01T00:00:00+00:00",
+            },
+        )
+        self.assertEqual((row.channel, row.recipient, row.status), (None, "", Notification.Status.PENDING))
+
+    def test_the_first_refusal_of_a_remnant_is_told_and_the_next_are_not(self) -> None:
+        quota(self.key, "tokens", "month", 1000)
+        self.use(960)
+        for _ in range(3):
+            with self.assertRaises(QuotaExceeded):
+                admit(self.secret, input_tokens_estimate=100, max_output_tokens=1)
+        self.assertEqual(self.told(), [("quota_warning", 95), ("quota_exhausted", 100)])
+        self.assertEqual(QuotaWindow.objects.get().warned_percent, 100)
+
+    def test_a_call_that_is_too_large_is_no_news(self) -> None:
+        quota(self.key, "tokens", "month", 1000)
+        self.use(10)
+        with self.assertRaises(QuotaExceeded):
+            admit(self.secret, input_tokens_estimate=5000, max_output_tokens=1)
+        self.assertEqual(self.told(), [])
+
+    def test_limits_of_a_minute_are_not_told(self) -> None:
+        quota(self.key, "requests", "minute", 1)
+        self.use(1)
+        with self.assertRaises(QuotaExceeded):
+            admit(self.secret)
+        self.assertEqual(self.told(), [])
+
+    def test_the_sender_is_woken_when_it_is_committed(self) -> None:
+        rung: list[bool] = []
+        outbox.on_written(lambda: rung.append(True))
+        self.addCleanup(outbox.on_written, None)
+        quota(self.key, "tokens", "month", 1000)
+        with self.captureOnCommitCallbacks() as callbacks:
+            self.use(800)
+        self.assertEqual(rung, [])
+        for callback in callbacks:
+            callback()
+        self.assertEqual(rung, [True])
+
+    def test_what_cannot_be_written_does_not_fail_the_books(self) -> None:
+        quota(self.key, "tokens", "month", 1000)
+        refuses = {
+            "sqlite": "CREATE TRIGGER refuses BEFORE INSERT ON accounts_notification BEGIN SELECT RAISE(ABORT, 'no'); END",
+            "postgresql": "ALTER TABLE accounts_notification ADD CONSTRAINT refuses CHECK (event = '')",
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(refuses[connection.vendor])
+        with self.assertLogs("accounts.thresholds", "ERROR"):
+            call = admit(self.secret, input_tokens_estimate=1, max_output_tokens=1)
+            self.assertEqual(settle(call, usage=Usage(input_tokens=800)), 1)
+        self.assertEqual(QuotaWindow.objects.get().used, 800)
+
+    def test_a_flagged_key_is_told_once(self) -> None:
+        sightings.forget()
+        self.addCleanup(sightings.forget)
+        for number in range(7):
+            admit(self.secret, client_address=f"10.0.{number}.1")
+        row = Notification.objects.get()
+        self.assertEqual((row.event, row.content), ("key_flagged", {"key_id": self.key.pk, "networks": 6, "hours": 24}))
 
 
 class Standings(TestCase):
