@@ -27,7 +27,7 @@ from django.urls import get_resolver, set_urlconf
 
 from accounts import ledger_thread
 from accounts.ids import new_request_id
-from gateway import capture, errors, front_ends, pipeline
+from gateway import background, capture, errors, front_ends, pipeline
 from gateway.incoming import header_map
 from providers.clients import http
 
@@ -203,6 +203,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             await http.open_shared_client()
             ledger_thread.start()
             capture.start()
+            background.start()
             _keep_for_good()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
@@ -211,6 +212,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             # The ledger writes what is queued; joining it must not block the loop that its futures resolve on.
             await asyncio.to_thread(ledger_thread.stop)
             await asyncio.to_thread(capture.stop)
+            await asyncio.to_thread(background.stop)
             await send({"type": "lifespan.shutdown.complete"})
             return
 
