@@ -19,6 +19,7 @@ from gateway.admin.health import cooling_mark, with_cooling_count
 from gateway.admin.late_pricing import price_unpriced_calls
 from gateway.admin.prices import PriceInline
 from gateway.admin.provider_forms import CredentialForm, ProviderForm
+from gateway.admin.write_only import WriteOnly
 from gateway.admin_base import SwitchableAdmin, TabularInline, column, list_link
 from providers import catalog
 from providers.errors import UpstreamError
@@ -45,7 +46,7 @@ def _last_four(credential: Credential) -> str:
     return gettext("set") if credential.encrypted_secret else ""
 
 
-class CredentialInline(TabularInline):
+class CredentialInline(WriteOnly, TabularInline):
     """The credentials of a provider, which share its calls."""
 
     model = Credential
@@ -211,7 +212,7 @@ class ProviderAdmin(SwitchableAdmin):
 
 
 @admin.register(Credential)
-class CredentialAdmin(SwitchableAdmin):
+class CredentialAdmin(WriteOnly, SwitchableAdmin):
     """Secrets of the platforms; more than one per platform share the load."""
 
     form = CredentialForm

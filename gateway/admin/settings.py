@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from gateway.admin.entries import with_provider
 from gateway.admin.settings_form import RuntimeSettingsForm
+from gateway.admin.write_only import WriteOnly
 from gateway.admin_base import ModelAdmin, TimeZoneField
 from routing.models import (
     RuntimeSettings,
@@ -20,7 +21,7 @@ from routing.models import (
 
 
 @admin.register(RuntimeSettings)
-class RuntimeSettingsAdmin(ModelAdmin):
+class RuntimeSettingsAdmin(WriteOnly, ModelAdmin):
     """The one row of settings: its list leads to its form."""
 
     list_display = ("capture", "capture_retention_days", "business_time_zone", "ping_interval_s", "cooldown_enabled")

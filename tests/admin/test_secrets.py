@@ -6,10 +6,13 @@ import threading
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.urls import reverse
 
+from accounts.models import User
 from providers.models import Credential, Model, Provider
-from tests.admin.pages import AdminTestCase
+from routing.models import RuntimeSettings
+from tests.admin.pages import AdminTestCase, row_url
 
 SECRET = "sk-very-secret-0123456789-wxyz"
 
@@ -38,6 +41,23 @@ class SecretTestCase(AdminTestCase):
         credential.set_secret(SECRET)
         credential.save()
         return provider, credential
+
+
+class Lookers(SecretTestCase):
+    def test_one_who_may_only_look_is_not_shown_what_decrypts(self) -> None:
+        provider, credential = self.make_provider()
+        row = RuntimeSettings(pk=1, search_kind="tavily", search_url="https://api.tavily.com")
+        row.set_search_secret(SECRET)
+        row.save()
+        viewer = User.objects.create_user("viewer", is_staff=True)
+        viewer.user_permissions.add(*Permission.objects.filter(codename__startswith="view_"))
+        self.client.force_login(viewer)
+        for shown in (provider, credential, row):
+            with self.subTest(shown=shown):
+                page = self.client.get(row_url(shown))
+                self.assertEqual(page.status_code, 200)
+                self.assertNotContains(page, SECRET)
+                self.assertContains(page, "…wxyz")
 
 
 class ProviderPage(SecretTestCase):
