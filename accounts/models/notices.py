@@ -1,11 +1,14 @@
 """Where news goes, and what is on its way there."""
 
+from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.channel_rules import SIGNED, clean_recipients
 from accounts.models.people import Team
 from providers.encryption import decrypt, encrypt
 from providers.row import Row
@@ -56,6 +59,23 @@ class NotificationChannel(Row):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Raise `ValidationError` where the channel could send nothing."""
+        faults: dict[str, ValidationError] = {}
+        if self.kind == self.Kind.EMAIL:
+            try:
+                self.recipients = clean_recipients(self.recipients)
+            except ValidationError as error:
+                faults["recipients"] = error
+        elif not self.encrypted_url:
+            faults["url"] = ValidationError(_("Enter the address that the platform gave the robot."))
+        if self.encrypted_secret and self.kind not in SIGNED:
+            faults["secret"] = ValidationError(_("Channels of this kind sign nothing; leave the secret out."))
+        if self.language and self.language not in dict(settings.LANGUAGES):
+            faults["language"] = ValidationError(_("The gateway does not speak this language."))
+        if faults:
+            raise ValidationError(faults)
 
     def set_url(self, url: str, host: str) -> None:
         """Encrypt `url` into this row, whose `host` may be shown; the caller saves."""

@@ -36,6 +36,7 @@ class RuntimeSettingsAdmin(WriteOnly, ModelAdmin):
             _("Reports"),
             {"fields": ("report_currency", "monthly_export_enabled", "monthly_export_recipients")},
         ),
+        (_("Notices"), {"fields": ("mails_people",)}),
         (_("Calls"), {"fields": ("ping_interval_s", "cooldown_enabled")}),
         (_("Auto mode"), {"fields": ("safety_model",)}),
         (

@@ -83,8 +83,8 @@ class Lists(AdminTestCase):
         "MonthlyExport": 5,
         "Invoice": 7,
         "InvoiceLine": 5,
-        "NotificationChannel": 6,
-        "Notification": 6,
+        "NotificationChannel": 7,
+        "Notification": 5,
     }
 
     def queries(self, model: type[Model_]) -> int:
