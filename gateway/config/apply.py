@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from accounts import audit
 from accounts.models import User
 from gateway.config.accounts import write_keys, write_quotas, write_team_relations, write_teams, write_users
+from gateway.config.channels import write_channels
 from gateway.config.document import Unreadable, load
 from gateway.config.fields import Problems
 from gateway.config.policies import check_lists, check_passthrough, write_policies, write_shadows
@@ -93,6 +94,7 @@ def _write(run: Run, document: Document, can_hand_out: bool) -> None:
     write_keys(run, sections.get("keys", []), can_hand_out)
     write_quotas(run, sections.get("quotas", []))
     write_rates(run, sections.get("exchange_rates", []))
+    write_channels(run, sections.get("channels", []))
     if document.settings is not None:
         write_settings(run, document.settings)
     if not run.problems:

@@ -11,6 +11,7 @@ from django.db import models
 
 from accounts.models import ApiKey, Quota, Team, User
 from gateway.config.accounts import KEY_COLUMNS, QUOTA_COLUMNS, TEAM_COLUMNS, USER_COLUMNS, role_names
+from gateway.config.channels import exported_channels
 from gateway.config.policies import POLICY_COLUMNS, shown_kind_action
 from gateway.config.prices import exported, stated_prices
 from gateway.config.providers import CREDENTIAL_COLUMNS, MODEL_COLUMNS, PROVIDER_COLUMNS
@@ -27,8 +28,9 @@ from routing.models import ModelAlias, Policy, Route, RuntimeSettings, Scene
 HEAD = """\
 # The configuration of a Wolfgate, for `manage.py apply_config FILE`.
 #
-# Secrets are left out. Applied where a credential or key exists, it keeps its secret. Where it does not, add
-# `secret: ...` or `secret_env: NAME` to each credential; keys get new secrets with `--keys-out FILE`.
+# Secrets are left out. Applied where a credential, key or channel exists, it keeps its secret. Where it does not, add
+# `secret: ...` or `secret_env: NAME` to each credential and `url_env: NAME` to each channel; keys get new secrets with
+# `--keys-out FILE`.
 # A header with the value null keeps the stored value.
 """
 # Names of headers whose values are not shown.
@@ -48,6 +50,7 @@ def export() -> str:
         "keys": _keys(),
         "quotas": _quotas(),
         "exchange_rates": exported_rates(),
+        "channels": exported_channels(),
     }
     document: dict[str, Any] = {
         "version": VERSION,

@@ -1,7 +1,7 @@
 """Removing what a file does not name, of the sections that it contains.
 
 Platforms, models, credentials, routes, aliases, scenes and policies are deleted; people, teams, keys and quotas are
-deactivated, for the books name them.
+deactivated, for the books name them; channels are switched off.
 """
 
 from collections.abc import Iterable
@@ -22,6 +22,7 @@ from routing.models import ClassifierEntry, KindRule, RouteEntry, RuntimeSetting
 def prune(run: Run, document: Document) -> None:
     """Remove the rows that `document` leaves out. Rows that others still use are reported with the section's path."""
     sections = document.sections
+    _switch_off_channels(run, sections.get("channels"))
     _deactivate(run, "quota", sections.get("quotas"))
     _deactivate(run, "key", sections.get("keys"))
     _deactivate(run, "user", sections.get("users"))
@@ -66,6 +67,14 @@ def _deactivate(run: Run, kind: str, items: list[Item] | None) -> None:
             row.is_active = False
             row.save(update_fields=["is_active"])
         run.say("-", kind, identity_of(row), _("deactivated"))
+
+
+def _switch_off_channels(run: Run, items: list[Item] | None) -> None:
+    for row in _unnamed(run, "channel", items) if items is not None else ():
+        if row.is_enabled:
+            row.is_enabled = False
+            row.save(update_fields=["is_enabled"])
+            run.say("-", "channel", identity_of(row), _("switched off"))
 
 
 def _delete(run: Run, path: str, rows: Iterable[models.Model]) -> None:

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext as _
 
-from accounts.models import ApiKey, ExchangeRate, Quota, Team, User
+from accounts.models import ApiKey, ExchangeRate, NotificationChannel, Quota, Team, User
 from gateway.config.fields import Problems, at, did_you_mean
 from gateway.config.schema import Item, quota_identity, rate_identity
 from providers.models import Credential, Model, Provider
@@ -29,6 +29,7 @@ _KINDS: dict[type[models.Model], str] = {
     ApiKey: "key",
     Quota: "quota",
     ExchangeRate: "exchange rate",
+    NotificationChannel: "channel",
 }
 
 
@@ -288,4 +289,5 @@ def _stored() -> dict[str, Iterable[models.Model]]:
         "key": ApiKey.objects.select_related("user", "policy"),
         "quota": Quota.objects.select_related("key__user", "user", "team").prefetch_related("raises"),
         "exchange rate": ExchangeRate.objects.all(),
+        "channel": NotificationChannel.objects.select_related("team"),
     }

@@ -10,6 +10,7 @@ from accounts.models import Quota
 from gateway.config.fields import Field, Invalid, Problems, Shape, at, read, whole_number
 from gateway.config.shapes import (
     ALIAS,
+    CHANNEL,
     CREDENTIAL,
     KEY,
     MODEL,
@@ -61,6 +62,7 @@ SECTIONS: dict[str, tuple[str, Shape, Callable[[Mapping[str, Any]], str]]] = {
     "keys": ("key", KEY, lambda values: f"{values['user']}/{values['name']}"),
     "quotas": ("quota", QUOTA, lambda values: quota_identity(values)),
     "exchange_rates": ("exchange rate", RATE, lambda values: rate_identity(values)),
+    "channels": ("channel", CHANNEL, lambda values: str(values["name"])),
 }
 _TOP: Shape = {
     "version": Field(whole_number(1), required=True),
@@ -127,8 +129,9 @@ def _items(
             item.is_broken = True
             problems.add(item.path, _("%(name)s is described twice") % {"name": f"{kind} {item.identity}"})
         seen.add(item.identity)
-        if "secret" in shape:
-            _take_secret(item, problems, read_secret)
+        for field in ("secret", "url"):
+            if f"{field}_env" in shape:
+                _take_secret(item, problems, read_secret, field)
         if "password_env" in item.values:
             item.values["password"] = _from_environment(item, "password_env", problems, read_secret)
         if kind == "provider":
@@ -176,13 +179,14 @@ def _children(
     return _items(raw, f"{provider.path}.{field}", kind, shape, identify, problems, read_secret)
 
 
-def _take_secret(item: Item, problems: Problems, read_secret: Callable[[str], str]) -> None:
-    """Put the secret of `secret_env` where a written one would stand."""
-    if "secret" in item.values and "secret_env" in item.values:
+def _take_secret(item: Item, problems: Problems, read_secret: Callable[[str], str], field: str = "secret") -> None:
+    """Put the secret of `secret_env`, or of another such field, where a written one would stand."""
+    variable = f"{field}_env"
+    if field in item.values and variable in item.values:
         item.is_broken = True
-        problems.add(at(item.path, "secret_env"), _("stands beside a secret; give one of them"))
-    elif "secret_env" in item.values:
-        item.values["secret"] = _from_environment(item, "secret_env", problems, read_secret)
+        problems.add(at(item.path, variable), _("stands beside a %(field)s; give one of them") % {"field": field})
+    elif variable in item.values:
+        item.values[field] = _from_environment(item, variable, problems, read_secret)
 
 
 def _from_environment(item: Item, field: str, problems: Problems, read_secret: Callable[[str], str]) -> str:

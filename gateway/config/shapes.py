@@ -5,7 +5,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from accounts.models import ApiKey, Quota, User
+from accounts.models import ApiKey, NotificationChannel, Quota, User
+from accounts.notices.events import CHOICES
 from accounts.roles import Role
 from gateway.config.fields import (
     Field,
@@ -282,6 +283,20 @@ RATE: Shape = {
     "valid_from": Field(day, "valid_from", required=True),
     "note": Field(text, "note", nullable=False),
 }
+CHANNEL: Shape = {
+    "name": Field(name, "name", required=True),
+    "kind": Field(choice(*NotificationChannel.Kind.values), "kind", required=True),
+    "url": Field(name, nullable=False),
+    "url_env": Field(name, nullable=False),
+    "secret": Field(text),
+    "secret_env": Field(name, nullable=False),
+    "recipients": Field(unique_list_of(name)),
+    "team": Field(name),
+    "events": Field(unique_list_of(choice(*(event for event, _label in CHOICES))), "events"),
+    "language": Field(text, "language"),
+    "allow_private_network": Field(boolean, "allow_private_network"),
+    "enabled": Field(boolean, "is_enabled"),
+}
 SEARCH: Shape = {
     "kind": Field(choice(*SearchKind.values), "search_kind", required=True),
     "url": Field(name, "search_url", required=True),
@@ -300,6 +315,7 @@ SETTINGS: Shape = {
     "report_currency": Field(currency, "report_currency"),
     "monthly_export_enabled": Field(boolean, "monthly_export_enabled"),
     "monthly_export_recipients": Field(addresses, "monthly_export_recipients"),
+    "mails_people": Field(boolean, "mails_people"),
 }
 
 
