@@ -36,6 +36,13 @@ def crossed(used: Decimal, limit: Decimal) -> int:
     return max((percent for percent in (*THRESHOLDS, USED_UP) if used > 0 and 100 * used >= percent * limit), default=0)
 
 
+def state(used: Decimal, limit: Decimal) -> str:
+    """Return how a quota stands, for a banner: `ok`, `warning` from 75 %, `critical` from 95 %, `used_up`."""
+    if not limit:
+        return "used_up"
+    return {0: "ok", THRESHOLDS[0]: "warning", THRESHOLDS[1]: "critical", USED_UP: "used_up"}[crossed(used, limit)]
+
+
 def note_crossings(changed: Iterable[tuple[QuotaRow, WindowRow]]) -> None:
     """Note in locked windows which thresholds they have crossed, and write that for those who are to be told."""
     _tell([_note(quota, window, percent) for quota, window, percent in _newly_crossed(changed)])

@@ -14,6 +14,7 @@ from accounts.ledger_items import Admitted
 from accounts.ledger_rows import QuotaRow
 from accounts.models import ApiKey, Quota, QuotaWindow
 from accounts.quota import bounds
+from accounts.thresholds import state
 from accounts.window_sql import quotas_of
 from providers import wire_json
 
@@ -74,6 +75,7 @@ def _quotas(caller: Admitted, key: ApiKey, now: datetime) -> list[dict[str, Any]
                 "used": _amount(used),
                 "reserved": _amount(reserved),
                 "used_percent": int(100 * used / limit) if limit else 100,
+                "state": state(used, limit),
                 "starts_at": _start(quota, starts_at),
                 "resets_at": _moment(ends_at),
             }

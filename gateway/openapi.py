@@ -176,7 +176,7 @@ _SCHEMAS: dict[str, Schema] = {
     "QuotaUse": _object(
         [
             *("subject", "unit", "window", "currency", "action", "limit", "raised", "used", "reserved"),
-            *("used_percent", "starts_at", "resets_at"),
+            *("used_percent", "state", "starts_at", "resets_at"),
         ],
         subject={**_TEXT, "description": "Whose quota it is: key, user or team, and the name."},
         unit={"enum": ["cost", "tokens", "requests"]},
@@ -188,6 +188,7 @@ _SCHEMAS: dict[str, Schema] = {
         used=_AMOUNT,
         reserved={**_AMOUNT, "description": "Held by calls that are running."},
         used_percent={"type": "integer", "minimum": 0},
+        state={"enum": ["ok", "warning", "critical", "used_up"], "description": "warning: 75 %; critical: 95 %."},
         starts_at=_optional(_MOMENT),
         resets_at=_optional(_MOMENT),
     ),

@@ -37,6 +37,21 @@ def test_crossed(used: object, limit: object, percent: int) -> None:
     assert thresholds.crossed(Decimal(str(used)), Decimal(str(limit))) == percent
 
 
+@pytest.mark.parametrize(
+    ("used", "limit", "expected"),
+    [
+        (0, 100, "ok"),
+        (74, 100, "ok"),
+        (75, 100, "warning"),
+        (95, 100, "critical"),
+        (100, 100, "used_up"),
+        (0, 0, "used_up"),
+    ],
+)
+def test_state(used: int, limit: int, expected: str) -> None:
+    assert thresholds.state(Decimal(used), Decimal(limit)) == expected
+
+
 class Thresholds(TestCase):
     def use(self, secret: str, tokens: int) -> list[str]:
         """Use tokens; return the warnings."""

@@ -74,6 +74,7 @@ class Me(GatewayCase):
             "used": "97.5",
             "reserved": "0.01",
             "used_percent": 75,
+            "state": "warning",
             "starts_at": now.isoformat(),
             "resets_at": (now + timedelta(days=9)).isoformat(),
         }
@@ -82,6 +83,7 @@ class Me(GatewayCase):
         assert day["starts_at"][11:] == "16:00:00+00:00"
         assert datetime.fromisoformat(day["resets_at"]) > now
         assert (hours["starts_at"], hours["resets_at"], hours["used_percent"]) == (None, None, 100)
+        assert (day["state"], hours["state"]) == ("ok", "used_up")
         assert (total["starts_at"], total["resets_at"], total["currency"]) == (None, None, None)
         assert await CallRecord.objects.acount() == 0
         assert await QuotaWindow.objects.acount() == 2
