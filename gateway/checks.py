@@ -11,6 +11,8 @@ gateway.E008  an unknown time zone
 gateway.E009  trusted proxies that are no addresses, or everybody
 gateway.W001  one key serves two purposes
 gateway.W002  transactions around requests hold a connection through a stream
+gateway.W003  mails are set up, and go nowhere
+gateway.I001  no mail server (with --deploy only)
 """
 
 import ipaddress
@@ -154,3 +156,32 @@ def streams_are_safe(app_configs: Any, **_kwargs: Any) -> Sequence[CheckMessage]
             Error(f"TIME_ZONE {settings.TIME_ZONE!r} is unknown.", hint="Use a name such as UTC.", id="gateway.E008")
         )
     return found
+
+
+_NOWHERE = ("console", "dummy", "locmem")
+
+
+@register()
+def mails_arrive(app_configs: Any, **_kwargs: Any) -> Sequence[CheckMessage]:
+    """Find a mail server that is none."""
+    backend = settings.EMAIL_BACKEND.split(".")[-2]
+    if not settings.MAIL_IS_SET_UP or settings.DEBUG or backend not in _NOWHERE:
+        return []
+    return [
+        checks.Warning(
+            f"EMAIL_URL sends mails to {backend}, where nobody reads them.",
+            hint="Name a server, such as smtp+tls://user:password@mail.example:587, or leave it out.",
+            id="gateway.W003",
+        )
+    ]
+
+
+@register(deploy=True)
+def mail_is_set_up(app_configs: Any, **_kwargs: Any) -> Sequence[CheckMessage]:
+    """Say that nobody is mailed."""
+    if settings.MAIL_IS_SET_UP:
+        return []
+    hint = "Set EMAIL_URL, such as smtp+tls://user:password@mail.example:587, and DEFAULT_FROM_EMAIL."
+    return [
+        checks.Info("No mail server is set up: e-mail channels and people get nothing.", hint=hint, id="gateway.I001")
+    ]

@@ -13,6 +13,8 @@ GOOD = {
     "SECRET_KEY": "s" * 60,
     "KEY_PEPPER": "p" * 60,
     "ENCRYPTION_KEYS": [Fernet.generate_key().decode()],
+    "MAIL_IS_SET_UP": True,
+    "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
 }
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "CONN_MAX_AGE": 0}
 POSTGRES = {"ENGINE": "django.db.backends.postgresql", "NAME": "x", "CONN_MAX_AGE": 0}
@@ -30,7 +32,13 @@ class Settings:
 
 def found(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, str]:
     monkeypatch.setattr(checks, "settings", Settings(**changes))
-    all_checks = (checks.secrets_are_set, checks.proxies_are_known, checks.streams_are_safe)
+    all_checks = (
+        checks.secrets_are_set,
+        checks.proxies_are_known,
+        checks.streams_are_safe,
+        checks.mails_arrive,
+        checks.mail_is_set_up,
+    )
     return {str(found.id): str(found.hint) for check in all_checks for found in check(None)}
 
 
@@ -57,6 +65,9 @@ def found(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, str]:
         ({"TRUSTED_PROXIES": ["::/0"]}, {"gateway.E009"}),
         ({"DATA_UPLOAD_MAX_MEMORY_SIZE": 2_500_000}, {"gateway.E007"}),
         ({"DATABASES": {"default": {**SQLITE, "ATOMIC_REQUESTS": True}}}, {"gateway.W002"}),
+        ({"MAIL_IS_SET_UP": False}, {"gateway.I001"}),
+        ({"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}, {"gateway.W003"}),
+        ({"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend", "DEBUG": True}, set()),
     ],
 )
 def test_each_wrong_combination_is_found(
