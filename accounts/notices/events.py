@@ -163,7 +163,7 @@ def _test(facts: Facts, zone: tzinfo) -> tuple[str, Lines]:
 
 
 KINDS: dict[str, Kind] = {
-    QUOTA_WARNING: Kind(_("a quota is at 75 % or 95 %"), WARNING, _quota_warning),
+    QUOTA_WARNING: Kind(_("a quota runs low"), WARNING, _quota_warning),
     QUOTA_EXHAUSTED: Kind(_("a quota is used up"), CRITICAL, _quota_exhausted),
     KEY_FLAGGED: Kind(_("a key is used from many networks"), CRITICAL, _key_flagged),
     # Of a thousand colleagues somebody's key ends every day: its owner is told, a channel only where it asks for it.

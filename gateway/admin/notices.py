@@ -52,8 +52,8 @@ class NotificationChannelAdmin(WriteOnly, SwitchableAdmin):
             {
                 "fields": ("url", "stored_url", "secret", "stored_secret", "removes_secret", "allow_private_network"),
                 "description": _(
-                    "The address of the robot, as its platform shows it. The secret signs the messages: Feishu's "
-                    "signature, DingTalk's 加签, or the header X-Wolfgate-Signature of a webhook."
+                    "The address of the robot, as its platform shows it. The secret signs the messages: as Feishu and "
+                    "DingTalk want it, or in the header X-Wolfgate-Signature of a webhook."
                 ),
             },
         ),
