@@ -79,7 +79,8 @@ async def _post(post: Post) -> Verdict:
             guarded=not post.allows_private,
         )
     except UpstreamError as error:
-        return Verdict(masked(error.message, post.secrets))
+        # Written for platforms of models.
+        return Verdict(masked(error.message.replace("the upstream", "the server"), post.secrets))
     verdict = verdict_of(post.kind, status, body)
     return Verdict(masked(verdict.error, post.secrets), verdict.wait_s) if verdict.error else verdict
 

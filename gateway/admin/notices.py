@@ -166,10 +166,11 @@ class NotificationAdmin(LedgerAdmin):
         return rows.exclude(channel=None, recipient="", status=Notification.Status.SENT)
 
     @admin.display(description=_("event"), ordering="event")
-    def said_event(self, row: Notification) -> str:
+    def said_event(self, row: Notification) -> SafeString:
         """Return the event in words."""
         kind = events.KINDS.get(row.event)
-        return str(kind.label) if kind is not None else row.event
+        label = kind.label if kind is not None else row.event
+        return format_html('<span style="white-space: nowrap">{}</span>', label)
 
     @admin.display(description=_("text"))
     def text(self, row: Notification) -> SafeString | str:
