@@ -6,7 +6,7 @@ People     The owner, of what concerns a key or a user; the lead, of what concer
            lead of its team hears of it. Only active people with an address, and only while the settings say so.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -23,7 +23,6 @@ class _Concern:
     facts: dict[str, Any]
     team: Team | None = None
     person: User | None = None
-    tells_people: bool = field(default=False)
 
 
 def distribute(row: Notification) -> list[Notification]:
@@ -48,7 +47,7 @@ def _concern_of(kind: str, facts: dict[str, Any]) -> _Concern:
     if kind in (events.KEY_FLAGGED, events.KEY_EXPIRING):
         key = ApiKey.objects.select_related("user__team__lead").get(pk=facts["key_id"])
         named = {**facts, "name": str(key), "team": _name(key.user.team)}
-        return _Concern(named, key.user.team, _answering(key.user), tells_people=True)
+        return _Concern(named, key.user.team, _answering(key.user))
     return _Concern(dict(facts))
 
 
@@ -74,7 +73,7 @@ def _of_quota(facts: dict[str, Any]) -> _Concern:
         "window": quota.window,
         "action": quota.action,
     }
-    return _Concern(named, team, person, tells_people=True)
+    return _Concern(named, team, person)
 
 
 def _name(team: Team | None) -> str:
@@ -112,7 +111,7 @@ def _with_those_above(team: Team | None) -> set[int]:
 def _mailed(concern: _Concern) -> User | None:
     """Return the person who gets a mail."""
     person = concern.person
-    if not concern.tells_people or person is None or not person.email or not person.is_active or person.is_service:
+    if person is None or not person.email or not person.is_active or person.is_service:
         return None
     # Without a mail server there is nobody to tell, and no reason to report a failure for each of a thousand people.
     return person if settings.MAIL_IS_SET_UP and RuntimeSettings.load().mails_people else None

@@ -10,11 +10,12 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, gettext_noop, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts import audit
 from accounts.channel_rules import host_hint
-from accounts.models import Notification, NotificationChannel
+from accounts.models import AuditEntry, Notification, NotificationChannel
 from accounts.notices import events, outbox, sending
 from gateway.admin.notice_forms import ChannelForm
 from gateway.admin.write_only import WriteOnly
@@ -107,6 +108,7 @@ class NotificationChannelAdmin(WriteOnly, SwitchableAdmin):
             else:
                 text = gettext("The channel %(channel)s took the test message.") % {"channel": channel}
                 self.message_user(request, text, messages.SUCCESS)
+            audit.record(AuditEntry.Action.OTHER, channel, note=gettext_noop("Sent a test message."))
         self.log_rows(request, channels, "Sent a test message.")
 
 
@@ -198,6 +200,8 @@ class NotificationAdmin(LedgerAdmin):
             Notification.objects.filter(pk__in=[row.pk for row in rows]).update(
                 status=Notification.Status.PENDING, attempts=0, error="", next_try_at=timezone.now()
             )
+            for row in rows:
+                audit.record(AuditEntry.Action.OTHER, row, note=gettext_noop("Sent again."))
             self.log_rows(request, rows, "Sent again.")
             transaction.on_commit(outbox.wake, robust=True)
         count = len(rows)

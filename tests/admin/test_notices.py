@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.test import override_settings
 from django.urls import reverse
 
-from accounts.models import Notification, NotificationChannel, Team, User
+from accounts.models import AuditEntry, Notification, NotificationChannel, Team, User
 from accounts.notices import events
 from routing.models import RuntimeSettings
 from tests.accounts.notices.robots import URLS, channel
@@ -134,6 +134,8 @@ class Channels(AdminTestCase):
         self.assertEqual(len(mail.outbox), 1)
         bad.refresh_from_db()
         self.assertIn("private", bad.last_error)
+        notes = AuditEntry.objects.filter(action=AuditEntry.Action.OTHER).values_list("object_name", "note")
+        self.assertEqual(set(notes), {("good", "Sent a test message."), ("bad", "Sent a test message.")})
         self.assertFalse(Notification.objects.exists())
 
     def act(self, model: Any, action: str, *pks: int) -> HttpResponse:
@@ -159,6 +161,7 @@ class Channels(AdminTestCase):
         self.assertIn("1 message is sent again.", text(response))
         stored = Notification.objects.order_by("occasion").values_list("occasion", "status", "attempts")
         self.assertEqual(list(stored), [("failed", "pending", 0), ("sent", "sent", 7)])
+        self.assertEqual(AuditEntry.objects.get(note="Sent again.").object_id, str(made["failed"].pk))
 
     def test_the_page_of_a_message_shows_its_text_and_the_list_no_event_that_was_handed_out(self) -> None:
         row = Notification.objects.create(
