@@ -6,8 +6,11 @@ and redirects are not followed. Everything has a time limit.
 
 import asyncio
 import contextlib
+import logging
 import smtplib
-from collections.abc import Sequence
+import time
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
@@ -24,7 +27,11 @@ from providers.error_body import one_line
 from providers.errors import UpstreamError
 from providers.network import is_private_url
 
+logger = logging.getLogger(__name__)
+
 HTTP_TIMEOUT_S = 10.0
+# After so long no further mail of a batch is begun. One may take a minute: each step has its own limit (EMAIL_TIMEOUT).
+MAILS_WITHIN_S = 120.0
 _MAX_ANSWER_BYTES = 256 * 1024
 _MAX_ERROR = 300  # characters, of the columns
 
@@ -61,7 +68,20 @@ def post_all(posts: Sequence[Post], transport: httpx.AsyncBaseTransport | None =
 
 async def _post_all(posts: Sequence[Post], transport: httpx.AsyncBaseTransport | None) -> list[Verdict]:
     async with private_clients(transport):
-        return list(await asyncio.gather(*(_post(post) for post in posts)))
+        results = await asyncio.gather(*(_post(post) for post in posts), return_exceptions=True)
+    verdicts: list[Verdict] = []
+    for post, result in zip(posts, results, strict=True):
+        if isinstance(result, Exception):
+            # Ours to mend; the others' messages have gone out, and must not go out again because of it.
+            # The traceback without the error's own words, which may hold the URL.
+            trace = "".join(traceback.format_tb(result.__traceback__))
+            logger.error("a message to a %s could not be sent: %s\n%s", post.kind, type(result).__name__, trace)
+            verdicts.append(Verdict(type(result).__name__))
+        elif isinstance(result, BaseException):
+            raise result
+        else:
+            verdicts.append(result)
+    return verdicts
 
 
 async def _post(post: Post) -> Verdict:
@@ -93,33 +113,44 @@ class Mail:
     message: Message
 
 
-def mail_all(mails: Sequence[Mail]) -> list[Verdict]:
-    """Send `mails` one after the other; return a verdict for each. A server that is away fails the rest at once."""
-    if not mails:
-        return []
+def mail_all(mails: Sequence[Mail]) -> Iterator[Verdict]:
+    """Send `mails` one after the other and yield a verdict for each at once.
+
+    A server that is away, or that takes too long for all of them, fails the rest.
+    """
     if not settings.MAIL_IS_SET_UP:
-        return [Verdict(gettext("No mail server is set up (EMAIL_URL)."))] * len(mails)
-    verdicts: list[Verdict] = []
+        yield from [Verdict(gettext("No mail server is set up (EMAIL_URL)."))] * len(mails)
+        return
     connection = mail.get_connection()
+    deadline = time.monotonic() + MAILS_WITHIN_S
+    failure: Verdict | None = None
     try:
         for one in mails:
-            try:
-                connection.open()
-            except OSError as error:  # SMTPException is one
-                verdicts += [Verdict(masked(_words(error), ()))] * (len(mails) - len(verdicts))
-                break
-            try:
-                connection.send_messages([_email(one, connection)])
-                verdicts.append(Verdict())
-            except (OSError, ValueError) as error:
-                verdicts.append(Verdict(masked(_words(error), ())))
-                # What the server thinks of the conversation is unknown.
-                with contextlib.suppress(OSError):
-                    connection.close()
+            if failure is None and time.monotonic() > deadline:
+                failure = Verdict(gettext("the mail server is too slow"))
+            if failure is None:
+                try:
+                    connection.open()
+                except OSError as error:  # SMTPException is one
+                    failure = Verdict(masked(_words(error), ()))
+            yield failure or _mail(one, connection)
     finally:
-        with contextlib.suppress(OSError):
-            connection.close()
-    return verdicts
+        _close(connection)
+
+
+def _mail(one: Mail, connection: BaseEmailBackend) -> Verdict:
+    try:
+        connection.send_messages([_email(one, connection)])
+    except (OSError, ValueError) as error:
+        # What the server thinks of the conversation is unknown.
+        _close(connection)
+        return Verdict(masked(_words(error), ()))
+    return Verdict()
+
+
+def _close(connection: BaseEmailBackend) -> None:
+    with contextlib.suppress(OSError):
+        connection.close()
 
 
 def _email(one: Mail, connection: BaseEmailBackend) -> mail.EmailMessage:

@@ -29,7 +29,7 @@ class Robots(httpx.AsyncBaseTransport):
         await request.aread()
         self.requests.append(request)
         answer = self.answer(request)
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         status, body = answer
         return httpx.Response(status, content=body.encode())

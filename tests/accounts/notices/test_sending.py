@@ -2,16 +2,18 @@
 
 import threading
 from datetime import timedelta
+from typing import Any
 from unittest import skipUnless
 
 import httpx
+import pytest
 from django.core import mail
 from django.db import connection, connections, transaction
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.utils import timezone
 
 from accounts.models import Notification, NotificationChannel
-from accounts.notices import events, outbox, sending
+from accounts.notices import delivery, events, outbox, sending
 from accounts.notices.delivery import masked, secrets_of
 from accounts.notices.events import Event
 from routing.models import RuntimeSettings
@@ -129,16 +131,40 @@ class Sending(TestCase):
         channel()
         self.tell()
 
-        class Killed(Robots):
-            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-                raise RuntimeError("killed")
+        class Killed(BaseException):
+            pass
 
-        with self.assertRaises(RuntimeError):
-            sending.send_due(START, Killed())
+        with self.assertRaises(Killed):
+            sending.send_due(START, Robots(lambda request: Killed()))
         robots = Robots()
         self.assertEqual(sending.send_due(START + sending.LEASE - timedelta(seconds=1), robots), 0)
         self.assertEqual(sending.send_due(START + sending.LEASE, robots), 1)
         self.assertEqual((self.message().status, self.message().attempts), (Notification.Status.SENT, 2))
+
+    def test_an_error_of_ours_with_one_message_leaves_the_others_sent(self) -> None:
+        channel("slack")
+        channel("webhook")
+        self.tell()
+
+        def answer(request: httpx.Request) -> Any:
+            return RuntimeError(f"bug at {KEY}") if request.url.host == "ops.example" else (200, "ok")
+
+        with self.assertLogs("accounts.notices", "WARNING") as logs:
+            sending.send_due(START, Robots(answer))
+        self.assertIn("in handle_async_request", "".join(logs.output))
+        self.assertNotIn(KEY, "".join(logs.output))
+        stored = Notification.objects.exclude(channel=None).order_by("channel__kind")
+        self.assertEqual(list(stored.values_list("status", "error")), [("sent", ""), ("pending", "RuntimeError")])
+
+    def test_a_row_of_another_version_is_given_up_and_the_others_go_out(self) -> None:
+        row = channel()
+        self.tell()
+        Notification.objects.create(channel=row, event="unheard", occasion="x", content=["what"])
+        robots = Robots()
+        with self.assertLogs("accounts.notices.sending", "ERROR"):
+            sending.send_due(START, robots)
+        self.assertEqual(len(robots.requests), 1)
+        self.assertEqual(Notification.objects.get(event="unheard").status, Notification.Status.FAILED)
 
     def test_a_late_outcome_does_not_overwrite_that_of_another_worker(self) -> None:
         channel()
@@ -218,6 +244,15 @@ class Mails(TestCase):
         errors = Notification.objects.exclude(channel=None).values_list("error", flat=True)
         self.assertEqual(len(errors), 3)
         self.assertTrue(all("refused" in error for error in errors), errors)
+
+
+@override_settings(MAIL_IS_SET_UP=True)
+def test_mails_of_a_batch_stop_when_the_server_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 1.0, 60.0, 121.0])
+    monkeypatch.setattr(delivery.time, "monotonic", lambda: next(moments))
+    one = delivery.Mail(("a@example.com",), events.Message("t", (), "info"))
+    verdicts = list(delivery.mail_all([one] * 4))
+    assert [verdict.error for verdict in verdicts] == ["", "", *["the mail server is too slow"] * 2]
 
 
 class TwoWorkers(TransactionTestCase):
