@@ -18,7 +18,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import ledger_sql as sql
-from accounts import networks, session_sql, sightings
+from accounts import session_sql, sightings
 from accounts.daily_sql import raise_days
 from accounts.errors import AddressNotAllowed, KeyInvalid, Refusal
 from accounts.ledger_items import INNER_KINDS, Admission, Admitted, Settlement
@@ -27,6 +27,7 @@ from accounts.limits import Limits
 from accounts.models import CallRecord
 from accounts.money import from_units, to_units
 from accounts.output_history import OutputHistory
+from accounts.presented_keys import usable_key
 from accounts.quota import Reservation, Used
 from accounts.thresholds import note_crossings
 from accounts.window_sql import save_windows, windows_at
@@ -54,7 +55,7 @@ def admit_batch(
     found: list[KeyRow | Refusal] = []
     for item in items:
         try:
-            found.append(_usable_key(item, keys, now))
+            found.append(usable_key(item.digests, item.client_address, keys, now))
         except (KeyInvalid, AddressNotAllowed) as refusal:
             found.append(refusal)
     callers = [caller if isinstance(caller, KeyRow) else None for caller in found]
@@ -116,41 +117,6 @@ def admit_batch(
         ]
     )
     return results
-
-
-def _usable_key(item: Admission, keys: dict[str, KeyRow], now: datetime) -> KeyRow:
-    """Return the first usable key among those presented.
-
-    Raises `AddressNotAllowed` if one is good but for the place, else `KeyInvalid` for the most telling reason.
-    """
-    elsewhere: KeyRow | None = None
-    reason = "This API key is unknown to the gateway. Check that it was copied whole."
-    for digest in item.digests:
-        key = keys.get(digest)
-        if key is None:
-            continue
-        if not key.is_active or key.revoked_at is not None:
-            reason = f"The API key {key.name} was revoked. Ask your administrator for a new one."
-        elif key.expires_at is not None and key.expires_at <= now:
-            reason = f"The API key {key.name} expired at {key.expires_at:%Y-%m-%d %H:%M} UTC. Ask for a new one."
-        elif key.former_ends_at is not None and key.former_ends_at <= now:
-            reason = f"The API key {key.name} was given a new secret, and this one no longer works. Use the new one."
-        elif not key.user_is_active:
-            reason = f"The account {key.username} is deactivated. Ask your administrator."
-        elif key.allowed_networks and not _is_at(key.allowed_networks, item.client_address):
-            elsewhere = elsewhere or key
-        else:
-            return key
-    if elsewhere is not None:
-        raise AddressNotAllowed(elsewhere.name, item.client_address)
-    if not item.digests:
-        reason = "No API key was sent. Set ANTHROPIC_AUTH_TOKEN, or send the header Authorization: Bearer or x-api-key."
-    raise KeyInvalid(reason)
-
-
-def _is_at(allowed: tuple[str, ...], client_address: str) -> bool:
-    address = networks.read_address(client_address)
-    return address is not None and networks.contain(allowed, address)
 
 
 def _policy(key: KeyRow, snapshot: Snapshot) -> PolicySnapshot | None:

@@ -29,6 +29,8 @@ from accounts import ledger_thread
 from accounts.ids import new_request_id
 from gateway import background, capture, errors, front_ends, pipeline
 from gateway.incoming import header_map
+from gateway.manage import MAX_BODY_BYTES, is_manage
+from gateway.manage.errors import response as manage_response
 from providers.clients import http
 
 logger = logging.getLogger(__name__)
@@ -45,6 +47,8 @@ _API_PATHS = frozenset(
 
 def is_api(path: str) -> bool:
     """Return whether `path` belongs to the API handler."""
+    if is_manage(path):
+        return False  # sessions, CSRF and languages are Django's affair
     return path.startswith(_API_PREFIXES) or path in _API_PATHS or path.startswith("/models/")
 
 
@@ -63,7 +67,7 @@ class ApiHandler(ASGIHandler):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            data = await _read_body(scope, receive)
+            data = await _read_body(scope, receive, settings.MAX_BODY_BYTES)
         except ClientGone:
             return
         except errors.RequestTooLarge as error:
@@ -110,8 +114,7 @@ class ApiHandler(ASGIHandler):
         return response
 
 
-async def _read_body(scope: Scope, receive: Receive) -> bytes:
-    limit = settings.MAX_BODY_BYTES
+async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > limit:
             await _drain(receive)
@@ -217,6 +220,26 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
+async def _manage(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve the management API by Django's own handler, which would put a body of any size on the disk."""
+    try:
+        data: bytes | None = await _read_body(scope, receive, MAX_BODY_BYTES)
+    except ClientGone:
+        return
+    except errors.RequestTooLarge:
+        await _send_plain(send, manage_response(413))
+        return
+
+    async def receive_read() -> Mapping[str, Any]:
+        nonlocal data
+        if data is None:
+            return await receive()
+        body, data = data, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    await _site(scope, receive_read, send)
+
+
 _site = ASGIHandler()
 _api = ApiHandler()
 
@@ -227,6 +250,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _lifespan(receive, send)
     elif scope["type"] == "http" and is_api(scope["path"]):
         await _api(scope, receive, send)
+    elif scope["type"] == "http" and is_manage(scope["path"]):
+        await _manage(scope, receive, send)
     elif scope["type"] == "http":
         await _site(scope, receive, send)
     else:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.models import User
+from gateway.manage import is_manage
 
 
 class ForcePasswordChange:
@@ -25,7 +26,8 @@ class ForcePasswordChange:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         user = request.user
-        if not user.is_authenticated or not user.must_change_password:
+        # The management API looks itself, for a key may come with any session.
+        if is_manage(request.path_info) or not user.is_authenticated or not user.must_change_password:
             return self.get_response(request)
         form = reverse("admin:password_change")
         if request.path == form:

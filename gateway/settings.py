@@ -87,8 +87,10 @@ INSTALLED_APPS = [
     "accounts",
     "gateway",
 ]
-# Of the admin only: the API paths have a light handler of their own (gateway/asgi.py) and see none of it.
+# Of the admin and the management API only: the other API paths have a light handler of their own (gateway/asgi.py) and
+# see none of it.
 MIDDLEWARE = [
+    "gateway.manage.errors.JsonErrors",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

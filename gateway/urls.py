@@ -6,6 +6,7 @@ from django.urls import include, path
 from gateway.admin import exports, report_pages
 from gateway.api import api
 from gateway.handover_page import handover_view
+from gateway.manage.api import api as manage_api
 
 urlpatterns = [
     # Before the site, whose last pattern takes every address below it.
@@ -13,5 +14,6 @@ urlpatterns = [
     path("admin/exports/", include((exports.urls(), "exports"))),
     path("admin/", admin.site.urls),
     path("handover/<str:token>/", handover_view, name="handover"),
+    path("api/manage/", manage_api.urls),
     path("", api.urls),
 ]

@@ -5,8 +5,9 @@ import dataclasses
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
@@ -31,9 +32,11 @@ from providers import config_version
 class Refused(Exception):
     """A file was not applied, and nothing was changed. `problems` are lines of "path: what is wrong"."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], located: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+        # (path, message) of each; what concerns no field has an empty path.
+        self.located = list(located) or [("", problem) for problem in problems]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,18 +59,30 @@ def apply(
     that the file gives none, appended as JSON lines, readable by the owner alone; it is written before the commit,
     so that no key exists whose secret nobody has.
     """
-    problems = Problems()
     try:
         raw = load(text)
     except Unreadable as error:
         raise Refused([str(error)]) from None
+    return apply_values(raw, read_secret=read_secret, dry_run=dry_run, prune=prune, keys_out=keys_out)
+
+
+def apply_values(
+    raw: Any,
+    *,
+    read_secret: Callable[[str], str],
+    dry_run: bool = False,
+    prune: bool = False,
+    keys_out: Path | None = None,
+) -> Result:
+    """Do as `apply` does with the plain values of a file; numbers with a fraction are `Decimal`."""
+    problems = Problems()
     document = parse(raw, problems, read_secret)
     try:
         with contextlib.ExitStack() as undo, audit.together():
             run = Run(problems, prune)
             _write(run, document, can_hand_out=keys_out is not None)
             if problems:
-                raise Refused(problems.lines())
+                raise Refused(problems.lines(), problems.located())
             if dry_run:
                 transaction.set_rollback(True)
             elif run.changes:

@@ -29,16 +29,20 @@ class Problems:
     """Everything that is wrong with a file, in the order in which it was found."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, None] = {}
+        self._found: dict[tuple[str, str], None] = {}
 
     def add(self, path: str, message: str) -> None:
-        self._lines[f"{path}: {message}" if path else message] = None
+        self._found[path, message] = None
+
+    def located(self) -> list[tuple[str, str]]:
+        """Return (path, message) of each; the path of the whole is empty."""
+        return list(self._found)
 
     def lines(self) -> list[str]:
-        return list(self._lines)
+        return [f"{path}: {message}" if path else message for path, message in self._found]
 
     def __bool__(self) -> bool:
-        return bool(self._lines)
+        return bool(self._found)
 
 
 # (value, path, problems) -> the clean value. Raises `Invalid`.

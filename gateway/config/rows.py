@@ -85,6 +85,14 @@ def shown(value: Any) -> str:
     return text if text.isprintable() and text else json.dumps(text)
 
 
+class _RowsByName(dict[str, dict[str, Any]]):
+    """kind -> identity -> row, read when a kind is first asked for: one row that changes needs few of the kinds."""
+
+    def __missing__(self, kind: str) -> dict[str, Any]:
+        self[kind] = {identity_of(row): row for row in _stored()[kind]}
+        return self[kind]
+
+
 class Run:
     """The state of one run. Everything it writes is inside the transaction of `apply`."""
 
@@ -97,9 +105,7 @@ class Run:
         self.new_secrets: dict[str, str] = {}
         self.created: set[tuple[str, str]] = set()
         self._refused: set[tuple[str, str]] = set()
-        self.rows: dict[str, dict[str, Any]] = {}
-        for kind, rows in _stored().items():
-            self.rows[kind] = {identity_of(row): row for row in rows}
+        self.rows = _RowsByName()
 
     def refuse(self, item: Item, *problems: tuple[str, str]) -> None:
         """Note that `item` is not written. `problems` are (field or "", message)."""

@@ -1,0 +1,38 @@
+"""The management API: its routers, and who may read its document."""
+
+from typing import Any
+
+from ninja import NinjaAPI, Router
+
+from gateway.manage import keys, teams, users
+from gateway.manage.auth import Caller
+from gateway.manage.errors import add_handlers
+from gateway.manage.operations import ExactParser, operation
+
+api = NinjaAPI(
+    title="Wolfgate management",
+    version="1",
+    description=(
+        "What the administration does, as JSON. Callers are keys with the scope `admin` or `finance`, or a signed-in "
+        "session, which sends the header `X-CSRFToken` with everything but GET. PATCH changes the fields that are "
+        "sent; null empties one. Lists are read page by page with `limit` and `after`. Amounts and costs are decimal "
+        "numbers as text. Secrets go in and never come out again, but for a new key's in the answer that makes it. "
+        "Every change stands in the audit log."
+    ),
+    docs_url=None,
+    openapi_url=None,
+    urls_namespace="manage",
+    parser=ExactParser(),
+)
+add_handlers(api)
+about = Router(tags=["about"])
+
+
+@operation(about, "GET", "openapi.json", "", summary="This document", answer=dict[str, Any])
+def openapi_document(caller: Caller) -> dict[str, Any]:
+    return dict(api.get_openapi_schema())
+
+
+api.add_router("", about)
+for prefix, router in (("users", users.router), ("teams", teams.router), ("keys", keys.router)):
+    api.add_router(prefix, router)
