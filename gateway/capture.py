@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError, connection
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from gateway.models import Capture
@@ -116,7 +117,15 @@ def _row(exchange: Exchange) -> Capture:
 
 def purge(now: datetime, *, everything: bool = False) -> int:
     """Delete the captures that expired before `now`, or all of them; return how many. Usage and calls stay."""
-    captures = Capture.objects.all() if everything else Capture.objects.filter(expires_at__lte=now)
+    return _delete(Capture.objects.all() if everything else Capture.objects.filter(expires_at__lte=now))
+
+
+def purge_older(moment: datetime) -> int:
+    """Delete the captures of calls that began before `moment`; return how many. Usage and calls stay."""
+    return _delete(Capture.objects.filter(call__started_at__lt=moment))
+
+
+def _delete(captures: QuerySet[Capture]) -> int:
     deleted = 0
     # In batches: one statement over a month of captures would hold the database for minutes.
     while ids := list(captures.values_list("pk", flat=True)[:_PURGE_BATCH]):

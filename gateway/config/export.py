@@ -37,8 +37,8 @@ HEAD = """\
 _SECRET_HEADER = re.compile(r"auth|key|token|secret|cookie|password|credential", re.IGNORECASE)
 
 
-def export() -> str:
-    """Return the configuration as YAML. Fields that hold the default are left out, except in the settings."""
+def document() -> dict[str, Any]:
+    """Return the configuration as the values of a file. Defaults are left out, except in the settings."""
     sections: dict[str, list[dict[str, Any]]] = {
         "providers": _providers(),
         "routes": _routes(),
@@ -52,12 +52,32 @@ def export() -> str:
         "exchange_rates": exported_rates(),
         "channels": exported_channels(),
     }
-    document: dict[str, Any] = {
+    return {
         "version": VERSION,
         **{section: entries for section, entries in sections.items() if entries},
         "settings": _settings(),
     }
-    body = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def routing_sections() -> dict[str, Any]:
+    """Return the part of the configuration that says how calls find their targets, as the values of a file."""
+    return {
+        "routes": _routes(),
+        "aliases": _aliases(),
+        "scenes": _scenes(),
+        "policies": _policies(),
+        "settings": _settings(),
+    }
+
+
+def shown_headers(headers: Mapping[str, str]) -> dict[str, str | None]:
+    """Return extra headers with None for those that may hold a secret, which keeps what is stored."""
+    return {name: None if _SECRET_HEADER.search(name) else value for name, value in headers.items()}
+
+
+def export() -> str:
+    """Return the configuration as YAML."""
+    body = yaml.dump(document(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
     return HEAD + body
 
 
@@ -101,9 +121,7 @@ def _providers() -> list[dict[str, Any]]:
         if timeouts:
             entry["timeouts_s"] = {field.removeprefix("timeouts_s."): value for field, value in timeouts.items()}
         if "extra_headers" in entry:
-            entry["extra_headers"] = {
-                name: None if _SECRET_HEADER.search(name) else value for name, value in entry["extra_headers"].items()
-            }
+            entry["extra_headers"] = shown_headers(entry["extra_headers"])
         credentials = [_plain(row, CREDENTIAL_COLUMNS, keep=["name"]) for row in provider.credentials.all()]
         if credentials:
             entry["credentials"] = credentials

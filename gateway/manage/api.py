@@ -2,9 +2,24 @@
 
 from typing import Any
 
-from ninja import NinjaAPI, Router
+from ninja import NinjaAPI, Router, Schema
+from pydantic import Field
 
-from gateway.manage import keys, teams, users
+from accounts.roles import roles_of
+from gateway.manage import (
+    audit_log,
+    keys,
+    models,
+    platforms,
+    prices,
+    quotas,
+    rates,
+    records,
+    reports,
+    routing,
+    teams,
+    users,
+)
 from gateway.manage.auth import Caller
 from gateway.manage.errors import add_handlers
 from gateway.manage.operations import ExactParser, operation
@@ -33,6 +48,43 @@ def openapi_document(caller: Caller) -> dict[str, Any]:
     return dict(api.get_openapi_schema())
 
 
+class Whoami(Schema):
+    """The caller."""
+
+    name: str
+    user: str
+    key: str | None = Field(description="Null: a session.")
+    scope: str = Field(description="Of the key.")
+    roles: list[str] = Field(description="Of the person.")
+    sees_all_teams: bool
+
+
+@operation(about, "GET", "whoami", "", summary="Who calls, and with which rights", answer=Whoami)
+def whoami(caller: Caller) -> Whoami:
+    return Whoami(
+        name=caller.name,
+        user=caller.user.get_username(),
+        key=str(caller.key) if caller.key is not None else None,
+        scope=caller.key.scope if caller.key is not None else "",
+        roles=sorted(roles_of(caller.user)),
+        sees_all_teams=caller.sees_all_teams,
+    )
+
+
 api.add_router("", about)
-for prefix, router in (("users", users.router), ("teams", teams.router), ("keys", keys.router)):
+for prefix, router in (
+    ("users", users.router),
+    ("teams", teams.router),
+    ("keys", keys.router),
+    ("keys", reports.keys_router),
+    ("quotas", quotas.router),
+    ("prices", prices.router),
+    ("rates", rates.router),
+    ("reports", reports.router),
+    ("platforms", platforms.router),
+    ("models", models.router),
+    ("routing", routing.router),
+    ("records", records.router),
+    ("audit", audit_log.router),
+):
     api.add_router(prefix, router)

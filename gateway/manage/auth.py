@@ -18,11 +18,15 @@ from accounts.ledger_sql import keys_by_digest
 from accounts.models import ApiKey, AuditEntry, User
 from accounts.networks import forwarded_for
 from accounts.presented_keys import usable_key
-from accounts.roles import Role, roles_of, visible
+from accounts.roles import Role, in_charge_of, roles_of, sees_everything, visible
 from gateway.incoming import client_address, credentials
 from gateway.manage.errors import ManageError
 
 _M = TypeVar("_M", bound=Model)
+# What a member reads here: `visible` leaves of it what is one's own. The admin has no page for that.
+_OWN_DATA = frozenset(
+    f"accounts.view_{name}" for name in ("apikey", "attempt", "callrecord", "quota", "usagedaily", "user")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,22 @@ class Caller:
             return self.key.scope == ApiKey.Scope.ADMIN
         return Role.ADMINISTRATOR.value in roles_of(self.user)
 
+    @property
+    def sees_all_teams(self) -> bool:
+        """Whether the caller's view is not bound to teams."""
+        return self.key is not None or sees_everything(self.user)
+
+    @property
+    def viewer(self) -> User | None:
+        """Whose eyes reports are seen with; None: everything is seen."""
+        return self.user if self.key is None else None
+
     def may(self, permission: str) -> bool:
         """Return whether the caller has `permission`, written `app.action_model`."""
         if self.key is None:
-            return self.user.has_perm(permission)
+            return self.user.has_perm(permission) or (
+                permission in _OWN_DATA and Role.MEMBER.value in roles_of(self.user)
+            )
         return self.key.scope == ApiKey.Scope.ADMIN or (
             self.key.scope == ApiKey.Scope.FINANCE and _finance_may(permission)
         )
@@ -67,6 +83,10 @@ class Caller:
     def visible(self, rows: "QuerySet[_M]") -> "QuerySet[_M]":
         """Return those of `rows` that the caller may see. A key with a scope sees everything that it may read."""
         return rows if self.key is not None else visible(rows, self.user)
+
+    def in_charge_of(self, rows: "QuerySet[_M]") -> "QuerySet[_M]":
+        """Return those of `rows` that the caller may change, given the permission: not those that are merely own."""
+        return rows if self.key is not None else in_charge_of(rows, self.user)
 
 
 def _finance_may(permission: str) -> bool:

@@ -9,15 +9,14 @@ from django.utils import timezone
 from ninja import Query, Router, Schema
 from pydantic import Field
 
-from accounts import audit
 from accounts import keys as issuing
 from accounts.key_limits import set_minute_limits
-from accounts.models import ApiKey, AuditEntry, Quota, User
+from accounts.models import ApiKey, Quota, User
 from gateway.manage.auth import Caller
 from gateway.manage.errors import ManageError, invalid
 from gateway.manage.operations import Amount, Body, Moment, Text, operation, without_null
 from gateway.manage.paging import Page, PageQuery, page_of
-from gateway.manage.writing import find, named, save
+from gateway.manage.writing import find, find_to_change, named, save
 from routing.models import Policy
 
 router = Router(tags=["keys"])
@@ -234,7 +233,7 @@ def issue_key(caller: Caller, data: KeyNew) -> KeyWithSecret:
 
 @operation(router, "PATCH", "/{int:pk}", "accounts.change_apikey", summary="Change a key", answer=KeyOut)
 def change_key(caller: Caller, pk: int, data: KeyChange) -> KeyOut:
-    key, given = find(caller, _rows(), pk=pk), data.given()
+    key, given = find_to_change(caller, _rows(), pk=pk), data.given()
     _may_change(caller, key)
     _write(caller, key, given)
     return _shown(pk)
@@ -279,11 +278,9 @@ def _check_end(expires_at: datetime | None) -> None:
     answer=KeyWithSecret,
 )
 def rotate_key(caller: Caller, pk: int, data: Rotation) -> KeyWithSecret:
-    key = find(caller, _rows(), pk=pk)
+    key = find_to_change(caller, _rows(), pk=pk)
     _may_change(caller, key)
     secret = issuing.rotate(key, timedelta(hours=data.grace_hours))
-    # Written in bulk, which no signal tells.
-    audit.record(AuditEntry.Action.CHANGE, key, note=f"New secret; the former one is good for {data.grace_hours} h.")
     return _with_secret(pk, secret)
 
 
@@ -296,7 +293,7 @@ def rotate_key(caller: Caller, pk: int, data: Rotation) -> KeyWithSecret:
     answer=KeyOut,
 )
 def extend_key(caller: Caller, pk: int, data: Extension) -> KeyOut:
-    key = find(caller, _rows(), pk=pk)
+    key = find_to_change(caller, _rows(), pk=pk)
     _may_change(caller, key)
     if (data.days is None) == (data.expires_at is None):
         raise invalid(days="give either days or expires_at")
@@ -315,7 +312,7 @@ def extend_key(caller: Caller, pk: int, data: Extension) -> KeyOut:
     answer=KeyOut,
 )
 def revoke_key(caller: Caller, pk: int) -> KeyOut:
-    key = find(caller, _rows(), pk=pk)
+    key = find_to_change(caller, _rows(), pk=pk)
     _may_change(caller, key)
     issuing.revoke(key)
     return _shown(pk)
@@ -330,7 +327,7 @@ def revoke_key(caller: Caller, pk: int) -> KeyOut:
     answer=KeyOut,
 )
 def activate_key(caller: Caller, pk: int) -> KeyOut:
-    key = find(caller, _rows(), pk=pk)
+    key = find_to_change(caller, _rows(), pk=pk)
     _may_change(caller, key)
     save(key, {"is_active": True, "revoked_at": None})
     return _shown(pk)
@@ -346,13 +343,7 @@ def activate_key(caller: Caller, pk: int) -> KeyOut:
     answer=KeyOut,
 )
 def clear_key_flag(caller: Caller, pk: int) -> KeyOut:
-    key = find(caller, _rows(), pk=pk)
+    key = find_to_change(caller, _rows(), pk=pk)
     if key.flagged_at is not None:
-        networks = issuing.clear_flag(key)
-        audit.record(
-            AuditEntry.Action.CHANGE,
-            key,
-            {"flagged_at": (key.flagged_at.isoformat(), None)},
-            note=f"Cleared the flag: {key.flag_reason} ({networks})"[:300],
-        )
+        issuing.clear_flag(key)
     return _shown(pk)

@@ -24,7 +24,8 @@ _SAFE = ("GET", "HEAD")
 _FAULTS = (400, 401, 403, 404, 413)
 
 
-def _within_reason(moment: Any) -> Any:
+def within_reason(moment: Any) -> Any:
+    """Return a day or moment that calendars can reckon with. Raises `ValueError`."""
     # Beyond, the arithmetic of calendars ends.
     if not 1970 <= moment.year <= 2200:
         raise ValueError("must be between 1970 and 2200")
@@ -33,7 +34,7 @@ def _within_reason(moment: Any) -> Any:
 
 # A number, or the same as text; in answers always text, so that no digit is lost.
 Amount = Annotated[Decimal, PlainSerializer(lambda amount: f"{amount.normalize():f}", return_type=str)]
-Moment = Annotated[AwareDatetime, AfterValidator(_within_reason)]
+Moment = Annotated[AwareDatetime, AfterValidator(within_reason)]
 Text = Annotated[str, StringConstraints(max_length=500)]
 
 

@@ -12,7 +12,7 @@ from gateway.manage.auth import Caller
 from gateway.manage.errors import invalid
 from gateway.manage.operations import Body, Text, operation, without_null
 from gateway.manage.paging import Page, PageQuery, each, page_of
-from gateway.manage.writing import apply_entry, find, save
+from gateway.manage.writing import apply_entry, find, find_to_change, save
 
 router = Router(tags=["teams"])
 
@@ -108,7 +108,7 @@ def create_team(caller: Caller, data: TeamNew) -> TeamOut:
     answer=TeamOut,
 )
 def change_team(caller: Caller, pk: int, data: TeamChange) -> TeamOut:
-    team, given = find(caller, _rows(), pk=pk), data.given()
+    team, given = find_to_change(caller, _rows(), pk=pk), data.given()
     without_null(given, "name")
     if "name" in given:
         save(team, {"name": given["name"].strip()})

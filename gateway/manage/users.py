@@ -18,7 +18,7 @@ from gateway.manage.auth import Caller
 from gateway.manage.errors import ManageError, invalid
 from gateway.manage.operations import Body, Text, operation, without_null
 from gateway.manage.paging import Page, PageQuery, each, page_of
-from gateway.manage.writing import apply_entry, find, named, save
+from gateway.manage.writing import apply_entry, find, find_to_change, named, save
 
 router = Router(tags=["users"])
 RoleName = Literal["member", "finance", "team_lead", "administrator"]
@@ -171,7 +171,7 @@ def create_user(caller: Caller, data: UserNew) -> UserOut:
     answer=UserOut,
 )
 def change_user(caller: Caller, pk: int, data: UserChange) -> UserOut:
-    user, given = find(caller, _rows(), pk=pk), data.given()
+    user, given = find_to_change(caller, _rows(), pk=pk), data.given()
     without_null(given, "username", "roles", "password")
     _check(caller, user, given)
     if "username" in given:
@@ -189,7 +189,7 @@ def change_user(caller: Caller, pk: int, data: UserChange) -> UserOut:
     answer=UserOut,
 )
 def deactivate_user(caller: Caller, pk: int) -> UserOut:
-    user = find(caller, _rows(), pk=pk)
+    user = find_to_change(caller, _rows(), pk=pk)
     _check(caller, user, {"active": False})
     return _write(caller, user.username, {"active": False})
 
@@ -203,7 +203,7 @@ def deactivate_user(caller: Caller, pk: int) -> UserOut:
     answer=UserOut,
 )
 def activate_user(caller: Caller, pk: int) -> UserOut:
-    user = find(caller, _rows(), pk=pk)
+    user = find_to_change(caller, _rows(), pk=pk)
     _check(caller, user, {"active": True})
     return _write(caller, user.username, {"active": True})
 

@@ -22,11 +22,19 @@ def find(caller: Caller, rows: "QuerySet[_M]", **which: Any) -> "_M":
     return get_object_or_404(caller.visible(rows), **which)
 
 
+def find_to_change(caller: Caller, rows: "QuerySet[_M]", **which: Any) -> "_M":
+    """Return the row, if the caller may change it. Raises `Http404` otherwise."""
+    return get_object_or_404(caller.in_charge_of(rows), **which)
+
+
 def named(caller: Caller, rows: "QuerySet[_M]", field: str, column: str, name: str | None) -> "_M | None":
-    """Return the row that a field of the request names, None for null. Raises `ManageError`."""
+    """Return the row that a field of the request names, None for null. Raises `ManageError`.
+
+    The caller must be in charge of it: of rows that belong to nobody everybody is.
+    """
     if name is None:
         return None
-    found = caller.visible(rows).filter(**{column: name}).first()
+    found = caller.in_charge_of(rows).filter(**{column: name}).first()
     if found is None:
         raise invalid(**{field: f"there is no {rows.model._meta.verbose_name_raw} {name}"})
     return found
