@@ -8,6 +8,7 @@ from pydantic import Field
 from accounts.roles import roles_of
 from gateway.manage import (
     audit_log,
+    closing,
     keys,
     models,
     platforms,
@@ -86,5 +87,6 @@ for prefix, router in (
     ("routing", routing.router),
     ("records", records.router),
     ("audit", audit_log.router),
+    ("", closing.router),
 ):
     api.add_router(prefix, router)

@@ -8,9 +8,10 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from django.db import transaction
-from django.http import HttpRequest
-from ninja import Router, Schema, Status
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from ninja import Router, Schema
 from ninja.parser import Parser
+from ninja.responses import NinjaJSONEncoder
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, PlainSerializer, StringConstraints
 
 from accounts.audit import acting
@@ -45,7 +46,14 @@ class Body(Schema):
 
     def given(self) -> dict[str, Any]:
         """Return the fields that were sent, null ones included."""
-        return self.model_dump(exclude_unset=True)
+        # Not `model_dump`, which writes amounts as answers do: as text.
+        return {name: _given(getattr(self, name)) for name in type(self).model_fields if name in self.model_fields_set}
+
+
+def _given(value: Any) -> Any:
+    if isinstance(value, Body):
+        return value.given()
+    return [_given(one) for one in value] if isinstance(value, list) else value
 
 
 def without_null(given: Mapping[str, Any], *names: str) -> None:
@@ -108,7 +116,7 @@ def _query_names(signature: inspect.Signature) -> set[str]:
         kind = parameter.annotation
         model = getattr(kind, "__origin__", kind)
         if isinstance(model, type) and issubclass(model, Schema) and not issubclass(model, Body):
-            names |= set(model.model_fields)
+            names |= {field.alias or field_name for field_name, field in model.model_fields.items()}
         else:
             names.add(name)
     return names
@@ -123,6 +131,14 @@ def _check_query(request: HttpRequest, known: set[str]) -> None:
             raise invalid(**{name: "is given twice"})
         if "\x00" in values[0]:
             raise invalid(**{name: "holds characters that are not text"})
+
+
+def _response(status: int, result: Any) -> HttpResponse:
+    """Return the answer. It was made of our own schemas, and is not validated against them once more."""
+    if result is None:
+        return HttpResponse(status=status)
+    document = result.model_dump(by_alias=True) if isinstance(result, Schema) else result
+    return JsonResponse(document, status=status, encoder=NinjaJSONEncoder)
 
 
 def operation(
@@ -154,12 +170,12 @@ def operation(
             caller = getattr(request, "auth", None)
             assert isinstance(caller, Caller)
             if method in _SAFE:
-                return Status(status, view(caller, **values))
+                return _response(status, view(caller, **values))
             with acting(caller.actor):
                 if not is_atomic:
-                    return Status(status, view(caller, **values))
+                    return _response(status, view(caller, **values))
                 with transaction.atomic():
-                    return Status(status, view(caller, **values))
+                    return _response(status, view(caller, **values))
 
         first = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=HttpRequest)
         vars(run)["__signature__"] = signature.replace(parameters=[first, *arguments])

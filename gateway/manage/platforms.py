@@ -92,7 +92,7 @@ class PlatformChange(Body):
     name: Text = Field("", examples=["main"])
     base_url: Text | None = Field(None, examples=["https://api.example.com/v1"])
     wire_format: Literal["", "openai", "anthropic"] | None = None
-    timeouts_s: Timeouts = Timeouts()
+    timeouts_s: Timeouts | None = None
     allow_private_network: bool | None = None
     forward_client_credential: bool | None = None
     flags: dict[str, Any] | None = None

@@ -197,6 +197,7 @@ def _figures(price: PriceList, note: str) -> Figures:
                 output=tier.output,
                 cache_read=tier.cache_read,
                 cache_write=tier.cache_write,
+                cache_write_1h=tier.cache_write_1h,
             )
             for tier in price.tiers
         ],

@@ -32,11 +32,11 @@ class QuotaOut(Schema):
     team: str | None
     user: str | None
     key: str | None = Field(description="The owner and the name of the key.", examples=["zhang.wei/laptop"])
-    unit: Unit
-    window: Window
+    unit: str = Field(description="cost, tokens or requests.")
+    window: str = Field(description="minute, 5h, day, week, month or total.")
     limit: Amount
     currency: str | None = Field(description="Of a limit on cost.")
-    action: Action
+    action: str = Field(description="block, warn or downgrade.")
     active: bool
     raised: Amount = Field(description="By the temporary raises in force.")
     used: Amount
@@ -201,9 +201,9 @@ def create_quota(caller: Caller, data: QuotaNew) -> QuotaOut:
     subjects = [name for name in ("team", "user", "key") if getattr(data, name) is not None]
     if len(subjects) != 1:
         raise invalid(**dict.fromkeys(subjects or ["team"], "name exactly one of team, user and key"))
-    if data.unit == Quota.Unit.COST and data.currency is None:
+    if data.unit == "cost" and data.currency is None:
         raise invalid(currency="is required for a limit on cost")
-    if data.unit != Quota.Unit.COST and data.currency is not None:
+    if data.unit != "cost" and data.currency is not None:
         raise invalid(currency="belongs to a limit on cost only")
     if data.currency is not None and not (
         len(data.currency) == 3 and data.currency.isascii() and data.currency.isupper()

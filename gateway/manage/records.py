@@ -2,7 +2,6 @@
 
 import re
 import zlib
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -287,12 +286,12 @@ def get_record(caller: Caller, request_id: str, query: Query[DetailQuery]) -> Re
         uncached_cost=call.uncached_cost,
         decision=call.decision,
         attempts=attempts,
-        stages=_stages(Capture.objects.filter(pk=call.pk)) if may_see else None,
+        stages=_stages(call) if may_see else None,
     )
 
 
-def _stages(captures: Sequence[Capture] | Any) -> dict[str, StageOut | None] | None:
-    capture = captures.first()
+def _stages(call: CallRecord) -> dict[str, StageOut | None] | None:
+    capture = Capture.objects.filter(pk=call.pk).first()
     return None if capture is None else {name: _stage(bytes(getattr(capture, name))) for name in _STAGES}
 
 

@@ -126,7 +126,7 @@ def _policy(name: str | None) -> Policy:
 @operation(router, "GET", "/mode", "routing.view_policy", summary="The mode of the default policy", answer=ModeOut)
 def get_mode(caller: Caller) -> ModeOut:
     policy = _policy(None)
-    return ModeOut(policy=policy.name, mode=policy.mode)
+    return ModeOut.model_validate({"policy": policy.name, "mode": policy.mode})
 
 
 @operation(
