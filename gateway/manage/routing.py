@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from django.shortcuts import get_object_or_404
+from ninja import Body as JsonBody
 from ninja import Path, Query, Router, Schema
 from pydantic import Field
 
@@ -19,6 +20,8 @@ router = Router(tags=["routing"])
 Mode = Literal["passthrough", "direct", "smart"]
 Entry = dict[str, Any]
 Name = Annotated[str, Field(max_length=200)]
+# Fields of an entry, as a configuration file has them. What is absent stays.
+Fields = JsonBody[dict[str, Any]]
 _AS_IN_A_FILE = "Fields as in the section of a configuration file; see the documentation of `apply_config`."
 
 
@@ -68,12 +71,6 @@ class ModeChange(Body):
 
     mode: Mode
     policy: Text | None = Field(None, description="The name; absent: the default policy.")
-
-
-class Fields(Schema):
-    """Fields of an entry, as a configuration file has them. What is absent stays."""
-
-    model_config = {"extra": "allow"}
 
 
 @operation(
@@ -167,7 +164,7 @@ def _change(section: str, model: type[Policy] | type[Route] | type[Scene], name:
     answer=Entry,
 )
 def change_policy(caller: Caller, name: Path[Name], data: Fields) -> Entry:
-    return _change("policies", Policy, name, data.model_dump(exclude_unset=True))
+    return _change("policies", Policy, name, data)
 
 
 @operation(
@@ -180,7 +177,7 @@ def change_policy(caller: Caller, name: Path[Name], data: Fields) -> Entry:
     answer=Entry,
 )
 def change_route(caller: Caller, name: Path[Name], data: Fields) -> Entry:
-    return _change("routes", Route, name, data.model_dump(exclude_unset=True))
+    return _change("routes", Route, name, data)
 
 
 @operation(
@@ -193,7 +190,7 @@ def change_route(caller: Caller, name: Path[Name], data: Fields) -> Entry:
     answer=Entry,
 )
 def change_scene(caller: Caller, name: Path[Name], data: Fields) -> Entry:
-    return _change("scenes", Scene, name, data.model_dump(exclude_unset=True))
+    return _change("scenes", Scene, name, data)
 
 
 @operation(
@@ -206,6 +203,6 @@ def change_scene(caller: Caller, name: Path[Name], data: Fields) -> Entry:
     answer=Entry,
 )
 def change_settings(caller: Caller, data: Fields) -> Entry:
-    apply_sections({"settings": data.model_dump(exclude_unset=True)}, "settings")
+    apply_sections({"settings": data}, "settings")
     settings: Entry = routing_sections()["settings"]
     return settings

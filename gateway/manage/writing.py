@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -73,6 +74,8 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, time):
         return value.isoformat("auto" if value.second else "minutes")
+    if isinstance(value, float):
+        return Decimal(repr(value))
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
