@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.db.models import Model
 from django.test import TestCase
@@ -302,3 +302,22 @@ class Deeds(LeadTestCase):
         page = self.client.get(row_url(self.member))
         for name in ("user_permissions", "is_superuser", "field-password", "field-must_change_password"):
             self.assertNotContains(page, name)
+
+    def test_with_further_permissions_a_form_still_offers_the_led_teams_only(self) -> None:
+        self.lead.user_permissions.add(*Permission.objects.filter(codename__in=["change_user", "change_team"]))
+        data = {"username": self.member.username, "is_active": "on"}
+        response = self.client.post(row_url(self.member), {**data, "team": self.other.pk})
+        self.assertContains(response, "Select a valid choice")
+        response = self.client.post(row_url(self.team), {"name": "mine", "is_active": "on", "parent": self.other.pk})
+        self.assertContains(response, "Select a valid choice")
+        self.assertEqual(User.objects.get(pk=self.member.pk).team, self.team)
+
+    def test_what_is_only_the_own_is_seen_and_not_changed(self) -> None:
+        User.objects.filter(pk=self.lead.pk).update(team=self.other)
+        key = make_key(self.lead, "own")
+        self.assertEqual(self.client.get(row_url(key)).status_code, 200)
+        data = {"name": "own", "lifetime": "never", "allowed_models": "[]", "note": "changed"}
+        self.assertEqual(self.client.post(row_url(key), data).status_code, 403)
+        self.act(ApiKey, "revoke", key)
+        key.refresh_from_db()
+        self.assertEqual((key.note, key.revoked_at), ("", None))
