@@ -1,5 +1,6 @@
 """Whose rows the pages of the admin show, offer as choices and let be changed."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -34,6 +35,16 @@ def names_in_scope(source: type[models.Model], column: str, request: HttpRequest
         return []
     used = visible(UsageDaily.objects.exclude(**{column: ""}), request.user)
     return list(used.order_by(column).values_list(column, flat=True).distinct())
+
+
+def permitted_fields(request: HttpRequest, fieldsets: Any, needed: Mapping[str, Sequence[str]]) -> Any:
+    """Return `fieldsets` without the fields whose permissions (`needed`: field -> permissions) the reader lacks."""
+    hidden = {field for field, permissions in needed.items() if not request.user.has_perms(permissions)}
+    parts = [
+        (title, {**options, "fields": tuple(field for field in options["fields"] if field not in hidden)})
+        for title, options in fieldsets
+    ]
+    return [part for part in parts if part[1]["fields"]]
 
 
 class ScopedRows(_BaseModelAdmin):

@@ -29,6 +29,7 @@ from gateway.admin_base import (
     readable,
     row_link,
 )
+from gateway.admin_scope import permitted_fields
 from gateway.models import Capture
 from routing.models import RequestKind
 
@@ -38,6 +39,12 @@ _STATUS_COLOURS = {
     CallRecord.Status.FAILED: "#ba2121",
     CallRecord.Status.CANCELLED: "#8a6d00",
     CallRecord.Status.LOST: "#ba2121",
+}
+# Field -> the permissions without which it would lead to a page that refuses, or tell of policies.
+_NEEDED = {
+    "example_link": NEEDED,
+    "capture_link": ("gateway.view_capture",),
+    "decision_text": ("routing.view_policy",),
 }
 
 
@@ -218,20 +225,7 @@ class CallRecordAdmin(LedgerAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Leave out links to pages that would refuse, and to who knows no policies, how one was applied."""
-        hidden = {
-            name
-            for name, needed in (
-                ("example_link", NEEDED),
-                ("capture_link", ("gateway.view_capture",)),
-                ("decision_text", ("routing.view_policy",)),
-            )
-            if not request.user.has_perms(needed)
-        }
-        parts = [
-            (title, {**options, "fields": tuple(field for field in options["fields"] if field not in hidden)})
-            for title, options in self.fieldsets
-        ]
-        return [part for part in parts if part[1]["fields"]]
+        return permitted_fields(request, self.fieldsets, _NEEDED)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
