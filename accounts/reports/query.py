@@ -4,11 +4,13 @@ The sums of the days answer, except about sessions and subagents, which only the
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from django.db import connection, transaction
 from django.db.models import Case, Count, DateField, F, QuerySet, Value, When
 from django.utils.translation import gettext
 
@@ -25,6 +27,7 @@ from routing.models import RuntimeSettings
 MAX_ROWS = 100_000
 # More rate changes than this in a period, and grouping by day is cheaper than telling the segments apart.
 _MAX_SEGMENTS = 40
+_WORK_MEMORY = "64MB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ def run(query: Query, conversion: Conversion | None = None) -> Report:
     Raises `BadQuery` if the answer has more than `MAX_ROWS` rows.
     """
     conversion = conversion or Conversion.load()
-    with exact():
+    with exact(), _memory():
         sums = _sums(query, conversion.rates, conversion.currency)
         numbers, total = finished(list(sums.values()))
     labels = [labels_of(name, {ids[position] for ids in sums}) for position, name in enumerate(query.by)]
@@ -110,6 +113,18 @@ def run(query: Query, conversion: Conversion | None = None) -> Report:
         for ids, totals in zip(sums, numbers, strict=True)
     ]
     return Report(query, conversion.currency, rows, total)
+
+
+@contextmanager
+def _memory() -> Iterator[None]:
+    """Let PostgreSQL group in memory: with its default of 4 MB it sorts a year of days on disk, in twice the time."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL work_mem = '{_WORK_MEMORY}'")
+        yield
 
 
 def _sums(query: Query, rates: Rates, currency: str) -> dict[tuple[Any, ...], Sum]:
@@ -189,7 +204,9 @@ def _grouped(source: Source, query: Query, segments: Sequence[date]) -> Iterator
     }
     sums = {f"sum_{name}": source.sums[name] for name in (*COUNTS, *AMOUNTS)}
     rows = rows_of(source, query).annotate(**groups).values(*groups).order_by(*by)
-    yield from rows.annotate(**sums).values_list(*groups, *sums).iterator(chunk_size=2000)
+    # Fetched at once: through a cursor, PostgreSQL would not share the work among processes. Bounded all the same: a
+    # row of the answer has few segments and currencies.
+    yield from rows.annotate(**sums).values_list(*groups, *sums)[: MAX_ROWS * 4]
 
 
 def _segment(source: Source, segments: Sequence[date]) -> Any:

@@ -1,11 +1,12 @@
 """Charts as SVG, drawn here: no script and nothing from elsewhere, so they are in the print and the mail as well."""
 
+import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
@@ -13,6 +14,7 @@ from django.utils.translation import gettext
 
 from accounts.reports import Period
 
+_T = TypeVar("_T")
 # As many as have a colour on screen and a pattern on paper that nobody mistakes; the rest is one more.
 SERIES = 6
 RANKS = 12
@@ -160,12 +162,20 @@ class Rank:
     url: str = ""
 
 
-def ranking(title: str, rows: Sequence[tuple[str, Decimal, str, str]], url: str = "") -> SafeString | None:
-    """Return lying bars of (name, value, text, address), the largest first; `url` has those that are left out, too."""
-    shown = sorted((row for row in rows if row[1] > 0), key=lambda row: -row[1])[:RANKS]
+def ranking(
+    title: str, rows: Sequence[tuple[Decimal, _T]], show: Callable[[_T], tuple[str, str, str]], url: str = ""
+) -> SafeString | None:
+    """Return lying bars, the largest first; `url` leads to those that are left out, too.
+
+    `show` returns name, value and address as texts, and is asked for what is drawn only: there may be 50,000 sessions.
+    """
+    shown = heapq.nlargest(RANKS, (row for row in rows if row[0] > 0), key=lambda row: row[0])
     if not shown:
         return None
-    largest = shown[0][1]
-    ranks = [Rank(name, text, float(100 * value / largest), url) for name, value, text, url in shown]
+    largest = shown[0][0]
+    ranks = []
+    for value, row in shown:
+        name, text, address = show(row)
+        ranks.append(Rank(name, text, float(100 * value / largest), address))
     context: dict[str, Any] = {"title": title, "url": url, "ranks": ranks, "left_out": max(0, len(rows) - len(ranks))}
     return render_to_string("admin/reports/ranking.html", context)

@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey, Quota, User
-from accounts.reports import BadQuery, Conversion, Period, Query, Report, Totals, business_day, run
+from accounts.reports import BadQuery, Conversion, Period, Query, Report, Row, Totals, business_day, run
 from accounts.reports.budgets import Budget, budgets
 from accounts.roles import visible
 from gateway.admin.charts import ranking
@@ -128,13 +128,14 @@ def _ranking(title: Any, report: Report) -> SafeString | None:
     """Return the largest rows of a report by cost; each leads to the days of its usage."""
     (name,) = report.query.by
     usage = reverse("reports:usage")
-    rows = []
-    for row in report.rows:
-        one = row.ids[0]
-        url = f"{usage}?{urlencode({'period': 'month', 'by': 'day', name: WITHOUT if one in (None, '') else one})}"
-        cost = row.totals.cost
-        rows.append((row_labels(report, row)[0], cost or Decimal(0), money(cost, report.currency), url))
-    return ranking(str(title), rows, f"{usage}?{urlencode({'period': 'month', 'by': name})}")
+
+    def show(row: Row) -> tuple[str, str, str]:
+        one = WITHOUT if row.ids[0] in (None, "") else row.ids[0]
+        url = f"{usage}?{urlencode({'period': 'month', 'by': 'day', name: one})}"
+        return row_labels(report, row)[0], money(row.totals.cost, report.currency), url
+
+    rows = [(row.totals.cost or Decimal(0), row) for row in report.rows]
+    return ranking(str(title), rows, show, f"{usage}?{urlencode({'period': 'month', 'by': name})}")
 
 
 def key_view(request: HttpRequest, pk: int) -> HttpResponse:

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.reports import DIMENSIONS, BadQuery, Conversion, Query, Report, Totals, business_day, run
+from accounts.reports import DIMENSIONS, BadQuery, Conversion, Query, Report, Row, Totals, business_day, run
 from gateway.admin.charts import ranking, stacks
 from gateway.admin.decisions import INNER_KINDS
 from gateway.admin.report_form import MEASURES, ReportForm
@@ -260,13 +260,13 @@ def chart_of(report: Report, measure: str, links: bool) -> SafeString | None:
     labels = " / ".join(str(DIMENSIONS[name].label) for name in by)
     title = gettext("%(measure)s by %(what)s") % {"measure": MEASURES[measure], "what": labels}
     if time is None:
-        rows = []
-        for row in report.rows:
+
+        def show(row: Row) -> tuple[str, str, str]:
             value = measured(row.totals, measure)
-            text = money(value, unit) if is_money else f"{value:,}"
             url = calls_url(parameters(report.query, row.ids)) if links and row.totals.calls else ""
-            rows.append((" / ".join(row_labels(report, row)), value, text, url))
-        return ranking(title, rows)
+            return " / ".join(row_labels(report, row)), money(value, unit) if is_money else f"{value:,}", url
+
+        return ranking(title, [(measured(row.totals, measure), row) for row in report.rows], show)
     points: dict[tuple[date, str], Decimal] = {}
     for row in report.rows:
         shown = row_labels(report, row)

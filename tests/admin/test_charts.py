@@ -59,7 +59,7 @@ def test_names_are_escaped() -> None:
     assert "<script>" not in drawing
     assert "<b>" not in drawing
     assert "研发" in drawing
-    ranks = ranking("<b>", [("<script>", D(1), "<i>", "/?a=1&b=2")])
+    ranks = ranking("<b>", [(D(1), "<script>")], lambda name: (name, "<i>", "/?a=1&b=2"))
     assert ranks is not None
     assert "<script>" not in ranks
     assert "<i>" not in ranks
@@ -78,7 +78,7 @@ def test_nothing_is_drawn_of_nothing_and_of_more_days_than_fit() -> None:
     assert stacks("cost", {(date(2026, 11, 1), "a"): D(0)}, DAYS, "USD", "day") is None
     century = Period(date(2000, 1, 1), date(2100, 1, 1))
     assert stacks("cost", {(date(2026, 11, 1), "a"): D(1)}, century, "USD", "day") is None
-    assert ranking("cost", [("a", D(0), "0", ""), ("b", D(-1), "-1", "")]) is None
+    assert ranking("cost", [(D(0), "a"), (D(-1), "b")], lambda name: (name, "", "")) is None
 
 
 def test_tiny_and_huge_amounts_are_drawn() -> None:
@@ -100,7 +100,9 @@ def test_every_stretch_of_a_period_has_its_place() -> None:
 
 
 def test_a_ranking_shows_the_largest_and_says_how_many_more_there_are() -> None:
-    drawing = ranking("cost", [(f"s{number}", D(number + 1), "", "") for number in range(RANKS + 3)])
+    drawing = ranking(
+        "cost", [(D(number + 1), f"s{number}") for number in range(RANKS + 3)], lambda name: (name, "", "")
+    )
     assert drawing is not None
     assert "and 3 more" in drawing
     assert drawing.index(f"s{RANKS + 2}<") < drawing.index(f"s{RANKS}<")
