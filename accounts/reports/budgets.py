@@ -114,7 +114,7 @@ def _windows(quotas: Sequence[Quota], now: datetime) -> dict[int, list[QuotaWind
     rows = QuotaWindow.objects.filter(lately, quota__is_active=True, starts_at__lte=now)
     wanted = {quota.pk for quota in quotas}
     found: dict[int, list[QuotaWindow]] = defaultdict(list)
-    for row in rows.order_by("-starts_at", "-pk").iterator(chunk_size=2000):
+    for row in rows.order_by("-starts_at", "-pk"):
         if row.quota_id in wanted:
             found[row.quota_id].append(row)
     return found

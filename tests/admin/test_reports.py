@@ -15,7 +15,7 @@ from accounts.models import ApiKey, Correction, ExchangeRate, Team, User
 from accounts.reports import business_day
 from routing.models import RuntimeSettings
 from tests.accounts.books import quota
-from tests.accounts.report_case import make_usage
+from tests.accounts.report_case import make_usage, selects
 from tests.admin.pages import AdminTestCase, row_url
 from tests.admin.rows import SCRIPT, make_key
 
@@ -253,8 +253,7 @@ class Queries(ReportPageCase):
             for name in PAGES:
                 with CaptureQueriesContext(connection) as context:
                     self.page(name)
-                # What the reader's roles are is looked up elsewhere, as often as it must be.
-                found[name] = sum("auth_group" not in query["sql"] for query in context.captured_queries)
+                found[name] = selects(context)
             return found
 
         quota(self.key, "cost", "month", 1)
