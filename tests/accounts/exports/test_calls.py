@@ -164,6 +164,9 @@ class CallsCsv(TestCase):
             read(calls_csv(booked(Query(Period(DAY, DAY))), SHANGHAI, 3))
         # Two full pages, an empty one behind them, the corrections.
         self.assertEqual(len(context), 4)
+        # SQLite goes to the index with the first bound: it must be the end of the page before.
+        second = context[1]["sql"].partition(" WHERE ")[2]
+        self.assertRegex(second, r'^\(?"accounts_callrecord"."started_at" >= \S+2026-11-23')
 
 
 class Memory(TestCase):
