@@ -12,7 +12,7 @@ from ninja.errors import HttpError, ValidationError
 from pydantic import Field
 
 from gateway.config.apply import Refused
-from gateway.manage import MAX_BODY_BYTES, is_manage
+from gateway.manage import MAX_BODY_BYTES, PREFIX, is_manage
 
 logger = logging.getLogger(__name__)
 
@@ -168,9 +168,11 @@ class JsonErrors:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        answer = self.get_response(request)
         if not is_manage(request.path_info):
-            return answer
+            return self.get_response(request)
+        if not request.path_info.startswith(PREFIX):
+            return response(404)  # which Django would lead to the path with a slash, where nothing is either
+        answer = self.get_response(request)
         if answer.status_code >= 400 and not answer.headers.get("Content-Type", "").startswith("application/json"):
             allowed = answer.headers.get("Allow")
             answer = response(answer.status_code)

@@ -113,6 +113,8 @@ def _query_names(signature: inspect.Signature) -> set[str]:
     """Return the names that the query string of a view may hold."""
     names: set[str] = set()
     for name, parameter in signature.parameters.items():
+        if name == "data":
+            continue  # the body
         kind = parameter.annotation
         model = getattr(kind, "__origin__", kind)
         if isinstance(model, type) and issubclass(model, Schema) and not issubclass(model, Body):
