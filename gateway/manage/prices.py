@@ -328,6 +328,13 @@ def price_unpriced_calls(caller: Caller, data: LatePricing) -> LatePriced:
         None if day is None else datetime.combine(day, time(), tzinfo=zone) for day in (data.since, data.until)
     )
     summary = price_calls(
-        provider_name, model_name, price_at, by=caller.name, since=since, until=until, dry_run=data.dry_run
+        provider_name,
+        model_name,
+        price_at,
+        by=caller.name,
+        since=since,
+        until=until,
+        dry_run=data.dry_run,
+        user=caller.user,
     )
     return LatePriced(**dataclasses.asdict(summary))

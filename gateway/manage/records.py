@@ -147,7 +147,8 @@ class Cleared(Schema):
     captures: int
 
 
-def _id_in(text: str) -> UUID | None:
+def id_in(text: str) -> UUID | None:
+    """Return the number of the call that a request id names, None if it names none."""
     found = _REQUEST_ID.fullmatch(text.strip())
     try:
         return UUID(hex=found[1]) if found else None
@@ -210,7 +211,7 @@ def list_records(caller: Caller, query: Query[RecordFilter]) -> Page[RecordOut]:
     if query.key:
         rows = rows.filter(key=key_named(caller, "key", query.key))
     if query.request_id:
-        rows = rows.filter(pk=_id_in(query.request_id))
+        rows = rows.filter(pk=id_in(query.request_id))
     if query.from_moment is not None:
         rows = rows.filter(started_at__gte=query.from_moment)
     if query.to_moment is not None:
@@ -258,7 +259,7 @@ def clear_records(caller: Caller, data: Clearing) -> Cleared:
     answer=RecordDetail,
 )
 def get_record(caller: Caller, request_id: str, query: Query[DetailQuery]) -> RecordDetail:
-    pk = _id_in(request_id)
+    pk = id_in(request_id)
     if pk is None:
         raise ManageError(404)
     call = get_object_or_404(caller.visible(_rows()), pk=pk)
