@@ -14,6 +14,7 @@ from django.db.models import Model, Q, QuerySet, TextChoices
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from accounts import audit
 from accounts.models import Team, User
 
 _M = TypeVar("_M", bound=Model)
@@ -174,13 +175,13 @@ def let_in(people: set[int]) -> set[int]:
     """Make those of `people` (ids) staff who have a role for it, and return them. A service cannot log in at all."""
     rows = User.objects.filter(pk__in=people)
     with_role = set(rows.filter(groups__name__in=STAFF_ROLES).values_list("pk", flat=True))
-    rows.filter(pk__in=with_role, is_staff=False, is_service=False).update(is_staff=True)
+    audit.update(rows.filter(pk__in=with_role, is_staff=False, is_service=False), is_staff=True)
     return with_role
 
 
 def _follow(people: set[int], instance: "User | Group") -> None:
     leaving = User.objects.filter(pk__in=people - let_in(people), is_staff=True, is_superuser=False)
-    leaving.update(is_staff=False)
+    audit.update(leaving, is_staff=False)
     if isinstance(instance, User):
         instance.is_staff = User.objects.values_list("is_staff", flat=True).get(pk=instance.pk)
 

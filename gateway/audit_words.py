@@ -7,6 +7,7 @@ from typing import Any
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
+from django.utils import translation
 from django.utils.text import capfirst
 from django.utils.translation import gettext, gettext_lazy
 
@@ -56,7 +57,8 @@ def kind_of(object_type: str) -> str:
 
 def note_of(entry: AuditEntry) -> str:
     """Return the note, translated if it is one of ours."""
-    return gettext(entry.note) if entry.note else ""
+    # A variable: whoever wrote the note has marked its text.
+    return translation.gettext(entry.note) if entry.note else ""
 
 
 def lines_of(entry: AuditEntry) -> list[Line]:

@@ -17,6 +17,8 @@ from datetime import datetime
 from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
 
+from accounts import handovers, sightings
+from accounts.exports import monthly
 from accounts.notices import expiring, outbox, sending
 
 logger = logging.getLogger(__name__)
@@ -44,7 +46,10 @@ def _send_notices(_now: datetime) -> None:
 JOBS: tuple[Job, ...] = (
     Job(SEND_NOTICES, 5.0, _send_notices),
     Job("find keys that expire", 3600.0, expiring.tell_expiring),
+    Job("erase secrets behind links that are over", 600.0, handovers.purge),
+    Job("export the month", 600.0, monthly.run_due),
     Job("delete old notifications", 6 * 3600.0, outbox.purge),
+    Job("forget the networks of keys", 24 * 3600.0, sightings.purge),
 )
 
 

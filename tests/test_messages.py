@@ -11,12 +11,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("gateway", "providers", "routing", "accounts")
 CATALOGUES = {path.parent.parent.name: path for path in sorted((ROOT / "locale").glob("*/LC_MESSAGES/django.po"))}
-FUNCTIONS = {"gettext", "gettext_lazy", "gettext_noop", "ngettext", "ngettext_lazy"}
+FUNCTIONS = {"gettext", "gettext_lazy", "gettext_noop", "ngettext", "ngettext_lazy", "pgettext", "pgettext_lazy"}
+CONTEXT_ENDS = "\x04"  # as in compiled catalogues
 
 
 @dataclass(slots=True)
 class Entry:
-    texts: tuple[str, ...]  # msgid, and msgid_plural if there is one
+    texts: tuple[str, ...]  # msgid, behind its context if it has one, and msgid_plural if there is one
     translations: list[str] = field(default_factory=list)
     is_fuzzy: bool = False
 
@@ -30,11 +31,13 @@ def parse(text: str) -> list[Entry]:
         for line in block.splitlines():
             if line.startswith("#"):
                 continue
-            match = re.fullmatch(r'(?:(msgid|msgid_plural|msgstr(?:\[\d\])?) )?(".*")', line)
+            match = re.fullmatch(r'(?:(msgctxt|msgid|msgid_plural|msgstr(?:\[\d\])?) )?(".*")', line)
             assert match is not None, f"not understood: {line}"
             keyword = match[1] or keyword
             values[keyword] = values.get(keyword, "") + ast.literal_eval(match[2])
         if values.get("msgid"):
+            if "msgctxt" in values:
+                values["msgid"] = values["msgctxt"] + CONTEXT_ENDS + values["msgid"]
             texts = tuple(values[name] for name in ("msgid", "msgid_plural") if name in values)
             translations = [value for name, value in values.items() if name.startswith("msgstr")]
             entries.append(Entry(texts, translations, bool(re.search(r"^#,.*\bfuzzy\b", block, re.MULTILINE))))
@@ -50,12 +53,13 @@ def of_python(path: Path) -> Iterator[tuple[str, ...]]:
             names.update({alias.asname or alias.name: alias.name for alias in node.names if alias.name in FUNCTIONS})
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
-            count = 2 if names[node.func.id].startswith("ngettext") else 1
+            has_context = names[node.func.id].startswith("pgettext")
+            count = 2 if has_context or names[node.func.id].startswith("ngettext") else 1
             texts = [argument.value if isinstance(argument, ast.Constant) else None for argument in node.args[:count]]
             where = f"{path.relative_to(ROOT)}:{node.lineno}"
             assert len(texts) == count, where
             assert all(isinstance(text, str) for text in texts), f"{where}: only a literal can be translated"
-            yield tuple(str(text) for text in texts)
+            yield (CONTEXT_ENDS.join(map(str, texts)),) if has_context else tuple(map(str, texts))
 
 
 def of_template(path: Path) -> Iterator[tuple[str, ...]]:
@@ -120,12 +124,12 @@ def test_translations_keep_the_placeholders(language: str) -> None:
 
 def test_english_is_the_source() -> None:
     for entry in parse(CATALOGUES["en"].read_text(encoding="utf-8")):
-        assert tuple(entry.translations) == entry.texts
+        assert tuple(entry.translations) == (entry.texts[0].rpartition(CONTEXT_ENDS)[2], *entry.texts[1:])
 
 
 def test_chinese_is_chinese() -> None:
     # Names of products, formats and languages stay as they are.
-    kept = {"OpenAI Chat Completions", "Anthropic Messages", "tokens"}
+    kept = {"OpenAI Chat Completions", "Anthropic Messages", "tokens", "Tokens"}
     for entry in parse(CATALOGUES["zh_Hans"].read_text(encoding="utf-8")):
         bare = re.sub(r"%\(\w+\)[a-z]", "", entry.texts[0])
         if entry.texts[0] not in kept and re.search(r"[A-Za-z]{2}", bare):
@@ -136,6 +140,7 @@ CASES = [
     ('msgid "a"\nmsgstr ""\n', [Entry(("a",), [""])]),
     ('#, fuzzy, python-format\nmsgid "a"\n"b"\nmsgstr "c"\n', [Entry(("ab",), ["c"], True)]),
     ('msgid "a"\nmsgid_plural "b"\nmsgstr[0] "c"\nmsgstr[1] "d"\n', [Entry(("a", "b"), ["c", "d"])]),
+    ('msgctxt "c"\nmsgid "a"\nmsgstr "b"\n', [Entry(("c\x04a",), ["b"])]),
     ('msgid ""\nmsgstr "head"\n\n#~ msgid "old"\n#~ msgstr "alt"\n', []),
 ]
 
