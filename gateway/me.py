@@ -1,4 +1,4 @@
-"""What a key may do and what is used of its quotas: for its owner's tools, and for the portal."""
+"""What a key may do and what is used of its quotas: for its owner's tools."""
 
 from datetime import datetime
 from decimal import Decimal

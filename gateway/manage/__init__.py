@@ -1,7 +1,7 @@
 """The management API: what the admin does, as JSON, under /api/manage/.
 
 api.py          the API and its routers
-auth.py         who calls: a key with a scope, or an administrator's session; and what the caller may do and see
+auth.py         who calls: a key with a scope, or a signed-in person's session; and what the caller may do and see
 operations.py   an operation: its permission, its transaction, its entry in the document
 writing.py      how rows are written: through the models' checks, or as a configuration file would
 paging.py       pages of lists
