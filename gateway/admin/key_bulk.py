@@ -19,9 +19,9 @@ from django.utils.translation import gettext, ngettext
 from accounts import keys
 from accounts.key_limits import set_minute_limits
 from accounts.models import ApiKey, User
-from accounts.roles import Role, roles_of
 from gateway.admin.delivery import deliver
 from gateway.admin.key_forms import BulkRotateForm, IssueForm, LifetimeForm
+from gateway.admin.role_forms import may_give_roles
 from gateway.admin_base import ModelAdmin
 from gateway.admin_scope import is_restricted
 
@@ -206,14 +206,9 @@ def may_limit(request: HttpRequest) -> bool:
     return request.user.has_perms(("accounts.add_quota", "accounts.change_quota"))
 
 
-def may_scope(request: HttpRequest) -> bool:
-    """Return whether the reader may let keys administer, and get at the secrets of keys that do: administrators may."""
-    return isinstance(request.user, User) and Role.ADMINISTRATOR in roles_of(request.user)
-
-
 def refuse_scoped(request: HttpRequest, rows: Iterable[ApiKey]) -> None:
     """Raise `ValidationError` if there are keys among `rows` with which the reader could do more than he may."""
-    if not may_scope(request) and (scoped := [str(key) for key in rows if key.scope]):
+    if not may_give_roles(request) and (scoped := [str(key) for key in rows if key.scope]):
         text = gettext("Only an administrator changes keys that read reports or administer: %(keys)s.")
         raise ValidationError(text % {"keys": ", ".join(scoped[:_SHOWN])})
 

@@ -24,7 +24,6 @@ from gateway.admin.key_bulk import (
     extend_page,
     extend_view,
     may_limit,
-    may_scope,
     posted,
     refuse_scoped,
     rotate_page,
@@ -201,12 +200,11 @@ class ApiKeyAdmin(PermanentAdmin):
         allowed = super().changeable(request, rows)
         if is_superuser(request):
             return allowed
-        if not may_scope(request):
-            allowed = allowed.filter(scope=ApiKey.Scope.NONE)
         below = beneath(request, User.objects.all()).values("pk")
         if is_restricted(request):
-            return allowed.filter(user__in=below)
-        return allowed.filter(Q(scope=ApiKey.Scope.NONE) | Q(user__in=below))
+            return allowed.filter(scope=ApiKey.Scope.NONE, user__in=below)
+        # Whoever answers for all keys may revoke one that administers; more `refuse_scoped` keeps to administrators.
+        return allowed.filter(Q(scope=ApiKey.Scope.NONE) | Q(user__in=below)) if may_give_roles(request) else allowed
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False also for a key with which one could do more than the reader may."""
@@ -214,7 +212,7 @@ class ApiKeyAdmin(PermanentAdmin):
             return False
         if obj is None or obj.pk is None or not obj.scope or is_superuser(request):
             return True
-        return self.changeable(request, ApiKey.objects.filter(pk=obj.pk)).exists()
+        return may_give_roles(request) and self.changeable(request, ApiKey.objects.filter(pk=obj.pk)).exists()
 
     def get_field_queryset(self, db: str | None, db_field: Any, request: HttpRequest) -> QuerySet[Any] | None:
         """Return for whom keys are made: by a lead for the people of the led teams who may no more than the lead."""
@@ -243,7 +241,7 @@ class ApiKeyAdmin(PermanentAdmin):
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         is_own = obj is not None and obj.user_id == request.user.pk
         form.may_limit = may_limit(request) and not (is_own and is_restricted(request))
-        form.may_scope = may_scope(request)
+        form.may_scope = may_give_roles(request)
         return form
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:

@@ -34,7 +34,7 @@ def is_superuser(request: HttpRequest) -> bool:
 
 
 def may_give_roles(request: HttpRequest) -> bool:
-    """Return whether the reader decides who has which role."""
+    """Return whether the reader decides who has which role, and which keys administer: an administrator does."""
     return isinstance(request.user, User) and Role.ADMINISTRATOR in roles_of(request.user)
 
 
