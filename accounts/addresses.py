@@ -8,10 +8,11 @@ from django.utils.translation import gettext as _
 MAX_ADDRESSES = 50
 
 
-def clean_addresses(text: str) -> str:
+def clean_addresses(text: str, *, is_needed: bool = False) -> str:
     """Return the addresses in `text`, one per line, each once, in their order.
 
-    Commas and semicolons separate too, as mail programs write them. Raises `ValidationError` with every wrong one.
+    Commas and semicolons separate too, as mail programs write them. Raises `ValidationError` with every wrong one, and
+    for none at all if one `is_needed`.
     """
     found: dict[str, str] = {}
     problems = []
@@ -26,6 +27,8 @@ def clean_addresses(text: str) -> str:
             found.setdefault(address.casefold(), address)
     if len(found) > MAX_ADDRESSES:
         problems.append(_("There are more than %(count)s addresses.") % {"count": MAX_ADDRESSES})
+    if is_needed and not found and not problems:
+        problems.append(_("Enter at least one e-mail address."))
     if problems:
         raise ValidationError(problems)
     return "\n".join(found.values())

@@ -3,7 +3,6 @@
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.utils.translation import gettext_lazy as _
 
 from providers.network import is_private_url
@@ -18,7 +17,6 @@ HOSTS: dict[str, tuple[str, ...]] = {
 # WeCom and Slack have no signatures: their addresses are all the secret there is.
 SIGNED = frozenset({"feishu", "dingtalk", "webhook"})
 MAX_URL = 1000
-MAX_RECIPIENTS = 50
 
 
 def clean_url(url: str, *, allows_private: bool) -> str:
@@ -46,21 +44,3 @@ def host_hint(kind: str, host: str) -> str:
     """Return the hosts that robots of `kind` have, if `host` is none of them, else ""."""
     known = HOSTS.get(kind, ())
     return "" if not known or host in known else ", ".join(known)
-
-
-def clean_recipients(text: str) -> str:
-    """Return the addresses in `text`, one per line. Raises `ValidationError` for what is none, and for none at all."""
-    addresses = list(dict.fromkeys(text.replace(",", "\n").replace(";", "\n").split()))
-    wrong = []
-    for address in addresses:
-        try:
-            validate_email(address)
-        except ValidationError:
-            wrong.append(address)
-    if wrong:
-        raise ValidationError(_("No e-mail addresses: %(addresses)s."), params={"addresses": ", ".join(wrong)})
-    if not addresses:
-        raise ValidationError(_("Enter at least one e-mail address."))
-    if len(addresses) > MAX_RECIPIENTS:
-        raise ValidationError(_("Up to %(count)d addresses are possible."), params={"count": MAX_RECIPIENTS})
-    return "\n".join(addresses)

@@ -8,7 +8,8 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.channel_rules import SIGNED, clean_recipients
+from accounts.addresses import clean_addresses
+from accounts.channel_rules import SIGNED
 from accounts.models.people import Team
 from providers.encryption import decrypt, encrypt
 from providers.row import Row
@@ -65,7 +66,7 @@ class NotificationChannel(Row):
         faults: dict[str, ValidationError] = {}
         if self.kind == self.Kind.EMAIL:
             try:
-                self.recipients = clean_recipients(self.recipients)
+                self.recipients = clean_addresses(self.recipients, is_needed=True)
             except ValidationError as error:
                 faults["recipients"] = error
         elif not self.encrypted_url:

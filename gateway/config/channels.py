@@ -5,7 +5,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from accounts.channel_rules import clean_recipients, clean_url
+from accounts.addresses import clean_addresses
+from accounts.channel_rules import clean_url
 from accounts.models import NotificationChannel
 from gateway.config.rows import Run, identity_of
 from gateway.config.schema import Item
@@ -28,7 +29,7 @@ def write_channels(run: Run, items: list[Item]) -> None:
         if "recipients" in item.values:
             recipients = item.values["recipients"]
             try:
-                values["recipients"] = clean_recipients("\n".join(recipients)) if recipients else ""
+                values["recipients"] = clean_addresses("\n".join(recipients))
             except ValidationError as error:
                 run.refuse(item, *(("recipients", message) for message in error.messages))
                 continue

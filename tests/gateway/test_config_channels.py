@@ -92,7 +92,7 @@ class ChannelsTest(ConfigCase):
         self.assertIn("url: Enter the address", self.refused(channels({"name": "x", "kind": "slack"}))[0])
         self.assertIn("recipients: Enter at least", self.refused(channels({"name": "x", "kind": "email"}))[0])
         wrong = self.refused(channels({**MAIL, "recipients": ["nobody"]}))
-        self.assertEqual(wrong, ["channels[0].recipients: No e-mail addresses: nobody."])
+        self.assertEqual(wrong, ["channels[0].recipients: Line 1: “nobody” is no e-mail address."])
         self.assertFalse(NotificationChannel.objects.exists())
 
     def test_prune_switches_off_what_the_file_does_not_name(self) -> None:
