@@ -73,7 +73,7 @@ def read_invoice(name: str, content: bytes, currency: str, today: date) -> Readi
     try:
         table = read_table(name, content)
     except TableError as error:
-        reading.problems.append((error.line, str(error)))
+        reading.problems.append((None, str(error)))
         return reading
     reading.encoding = table.encoding
     for position, (line, titles) in enumerate(first_rows(table, _HEADER_WITHIN)):

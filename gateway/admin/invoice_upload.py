@@ -15,10 +15,10 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import tables
 from accounts.invoices import AlreadyKept, Reading, keep_invoice, read_invoice
 from accounts.models import Invoice, User
 from accounts.reports import business_day
+from accounts.tables import Limits, check_size
 from gateway.admin_base import grouped, row_url
 from providers.models import Provider
 from routing.models import RuntimeSettings
@@ -55,9 +55,7 @@ class UploadForm(forms.Form):
     def clean_file(self) -> Any:
         """Refuse a file that nobody would read before it is in memory."""
         file = self.cleaned_data["file"]
-        if file.size > tables.MAX_BYTES:
-            size = tables.MAX_BYTES // 1024 // 1024
-            raise forms.ValidationError(gettext("The file is larger than %(size)s MB.") % {"size": size})
+        check_size(file.size, Limits())
         return file
 
 

@@ -24,6 +24,7 @@ from accounts.models import User
 from accounts.people_columns import ALIASES, COLUMNS, NAMES
 from accounts.people_files import Line, Table
 from accounts.people_import import Plan, PlannedRow, State, carry_out, plan
+from accounts.tables import check_size
 from gateway.admin.key_bulk import issue_page, read_selection
 
 if TYPE_CHECKING:
@@ -62,11 +63,8 @@ class UploadForm(forms.Form):
     def clean_file(self) -> Table:
         """Return the table. Raises `ValidationError` for a file that holds none."""
         file: UploadedFile[Any] = self.cleaned_data["file"]
-        if (file.size or 0) > people_files.MAX_BYTES:
-            raise ValidationError(
-                _("The file has more than %(limit)d MB.") % {"limit": people_files.MAX_BYTES // 1024 // 1024}
-            )
-        return people_files.read(file.read())
+        check_size(file.size or 0, people_files.LIMITS)
+        return people_files.read(file.read(), file.name or "")
 
 
 def may_import(request: HttpRequest) -> bool:

@@ -169,5 +169,5 @@ def test_every_cut_of_a_workbook_is_refused_with_words() -> None:
 
 
 def test_the_parser_refuses_entities_that_grow() -> None:
-    # Of this version on. accounts/people_files.py relies on it.
+    # Of this version on. accounts/tables.py relies on it.
     assert pyexpat.version_info >= (2, 4, 1)

@@ -70,7 +70,7 @@ class Separated(TestCase):
         self.refused(b"a,b\n1,2\n", "table.xlsx")
         self.assertIn(".xls", str(self.refused(b"\xd0\xcf\x11\xe0\xa1\xb1")))
         self.refused(b"a\n" + b"x" * tables.MAX_BYTES)
-        self.refused(b"a\n" * (tables.MAX_ROWS + 1))
+        self.refused(b"a\n" * (tables.MAX_ROWS + 2))
         self.refused(b"," * 200 + b"x\n")
         self.refused(b"a,b\n1,\x00" + b"x" * 300)
 
