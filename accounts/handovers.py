@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from accounts import audit, keys
 from accounts.models import ApiKey, AuditEntry, KeyHandover, User
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_LIFETIME = timedelta(days=7)
 MAX_LIFETIME = timedelta(days=30)
+
+# As the audit log says it.
+WITHDRAWN = gettext_noop("Withdrawn.")
 
 
 class Over(Exception):
@@ -76,7 +80,8 @@ def create_all(
             )
         )
         made.append((key, token))
-    KeyHandover.objects.bulk_create(rows, batch_size=500)
+    with transaction.atomic():
+        audit.created(KeyHandover.objects.bulk_create(rows, batch_size=500))
     return made
 
 
@@ -133,11 +138,8 @@ def open_once(token: str, address: str) -> Opened:
 def withdraw(handovers: Iterable[int]) -> int:
     """End the links with these ids that nobody opened, erase their secrets, and return how many there were."""
     now = timezone.now()
-    return (
-        KeyHandover.objects.filter(pk__in=list(handovers), opened_at__isnull=True, expires_at__gt=now)
-        .exclude(encrypted_secret="")
-        .update(encrypted_secret="", expires_at=now)
-    )
+    unopened = KeyHandover.objects.filter(pk__in=list(handovers), opened_at__isnull=True, expires_at__gt=now)
+    return len(audit.update(unopened.exclude(encrypted_secret=""), WITHDRAWN, encrypted_secret="", expires_at=now))
 
 
 def purge(now: datetime) -> int:

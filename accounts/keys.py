@@ -178,7 +178,7 @@ def rotate_all(instead_of: Mapping[int, str | None], grace: timedelta) -> list[t
 def _end_links(key_ids: Iterable[int], now: datetime) -> None:
     """End the one-time links (accounts/handovers.py) to the secrets that these keys had."""
     links = KeyHandover.objects.filter(key__in=list(key_ids)).exclude(encrypted_secret="")
-    links.filter(expires_at__gt=now).update(expires_at=now)
+    audit.update(links.filter(expires_at__gt=now), encrypted_secret="", expires_at=now)
     links.update(encrypted_secret="")
 
 

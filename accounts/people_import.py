@@ -12,16 +12,14 @@ from typing import Any, Literal
 
 from django.contrib.auth.models import Group
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.db import transaction
 from django.utils.translation import gettext as _
 
-from accounts.models import Team, User
+from accounts import audit
+from accounts.models import AuditEntry, Team, User
 from accounts.people_columns import ALIASES, NAMES, Cells, read_cells
 from accounts.people_files import Line, Table
-from accounts.roles import Role, roles_of, sees_everything, visible
+from accounts.roles import STAFF_ROLES, Role, roles_of, sees_everything, visible
 
-# Whoever has one of these may log in to the admin.
-_STAFF = frozenset({Role.ADMINISTRATOR.value, Role.TEAM_LEAD.value, Role.FINANCE.value})
 # Of a person, by the column they come from.
 _PLAIN = ("first_name", "last_name", "email", "language", "time_zone", "is_active")
 
@@ -282,7 +280,7 @@ class _People:
             return
         row.roles = roles
         row.changes.append(Change("roles", _role_names(before), _role_names(roles)))
-        is_staff = bool(roles & _STAFF) or user.is_superuser
+        is_staff = bool(roles & STAFF_ROLES) or user.is_superuser
         if is_staff != user.is_staff:
             user.is_staff = is_staff
             row.columns.append("is_staff")
@@ -318,7 +316,7 @@ def carry_out(plan: Plan) -> list[User]:
     if not plan.is_clean:
         raise ValueError("The plan has faults.")
     made: list[User] = []
-    with transaction.atomic():
+    with audit.together():
         teams = {name: Team.objects.create(name=name) for name in plan.new_teams}
         groups = {name: Group.objects.get_or_create(name=name)[0] for name in _given(plan.rows)}
         for row in plan.rows:
@@ -343,6 +341,10 @@ def carry_out(plan: Plan) -> list[User]:
             [membership(user_id=user.pk, group_id=groups[name].pk) for user in made for name in roles[user.username]],
             batch_size=500,
         )
+        audit.created(made)
+        for user in made:
+            if names := sorted(roles[user.username]):
+                audit.record(AuditEntry.Action.CHANGE, user, {"groups": (None, names)})
     return made
 
 

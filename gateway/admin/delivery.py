@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 
 from accounts import handovers
 from accounts.models import ApiKey, User
-from gateway.admin.one_time import secrets_file
+from gateway.admin.one_time import LINKED, keys_file, note_handing_out, secrets_file
 from gateway.admin_base import ModelAdmin
 from gateway.handover_page import link_to
 
@@ -68,6 +68,7 @@ Issued = Sequence[tuple[ApiKey, str]]
 def make_links(request: HttpRequest, issued: Issued, lifetime: timedelta) -> list[tuple[ApiKey, str]]:
     """Put each (key, secret) behind a link and return each key with its link. In the transaction that made the keys."""
     creator = request.user if isinstance(request.user, User) else None
+    note_handing_out((key for key, _secret in issued), LINKED)
     return [(key, link_to(token, request)) for key, token in handovers.create_all(issued, creator, lifetime)]
 
 
@@ -94,4 +95,4 @@ def deliver(
     links = make_links(request, issued, lifetime)
     if form.cleaned_data.get("links_as") == "page":
         return links_page(page, request, links, lifetime)
-    return secrets_file(file_name, links, "link")
+    return keys_file(file_name, links, "link")

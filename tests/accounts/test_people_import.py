@@ -10,7 +10,7 @@ from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
 from accounts import people_import
-from accounts.models import Team, User
+from accounts.models import AuditEntry, Team, User
 from accounts.people_files import read
 from accounts.people_import import Plan, carry_out
 
@@ -59,6 +59,19 @@ class Making(ImportCase):
         self.assertEqual((ada.is_active, ada.is_staff), (False, False))
         for user in (lilei, ada):
             self.assertFalse(user.has_usable_password())
+
+    def test_each_person_has_one_entry_in_the_audit_log(self) -> None:
+        User.objects.create(username="bob")
+        seen = set(AuditEntry.objects.values_list("pk", flat=True))
+        carry_out(self.plan("username,team,roles\nada,Core,finance\nbob,Core,member\n"))
+        entries = AuditEntry.objects.filter(object_type="accounts.user").exclude(pk__in=seen)
+        found = {entry.object_name: entry for entry in entries}
+        self.assertEqual(len(entries), 2)
+        self.assertEqual(found["ada"].action, "create")
+        self.assertEqual(found["ada"].changes["groups"], [None, ["finance"]])
+        self.assertEqual(found["ada"].changes["team"], [None, f"Core ({self.core.pk})"])
+        self.assertEqual(found["bob"].action, "change")
+        self.assertEqual(found["bob"].changes["groups"], [[], ["member"]])
 
     def test_the_same_list_again_changes_nothing(self) -> None:
         text = "username,name,email,team,roles\nlilei,李雷,a@b.example,Core,member\n"

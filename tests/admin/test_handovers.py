@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts import handovers, keys
-from accounts.models import ApiKey, KeyHandover, User
+from accounts.models import ApiKey, AuditEntry, KeyHandover, User
 from tests.admin.pages import AdminTestCase, list_url, row_url
 
 SECRET = re.compile(r"wg_[A-Za-z0-9_-]{43}")
@@ -68,6 +68,9 @@ class Making(HandoverCase):
         for token in self.tokens(response):
             self.assert_opens(token)
         self.assertEqual(KeyHandover.objects.filter(opened_at__isnull=False).count(), 2)
+        entry = AuditEntry.objects.filter(note__contains="one-time links to the secrets").get()
+        self.assertEqual(sorted(entry.changes["keys"][1]), sorted(map(str, ApiKey.objects.select_related("user"))))
+        self.assertFalse(AuditEntry.objects.filter(note__contains="Downloaded").exists())
 
     def test_many_keys_come_as_a_page_of_links(self) -> None:
         issued = [keys.issue(User.objects.create(username=name), "cc")[0] for name in ("a", "<b>")]
