@@ -134,7 +134,11 @@ def _related(field: "models.ForeignKey[Any, Any]", pk: Any, row: models.Model | 
         related = getattr(row, field.name) if row is not None else field.related_model._base_manager.get(pk=pk)
     except ObjectDoesNotExist:
         related = None
-    return f"{related} ({pk})" if related is not None else f"({pk})"
+    try:
+        return f"{related} ({pk})" if related is not None else f"({pk})"
+    except (AttributeError, TypeError, ValueError):
+        # Code may have put a number, or an expression, where the database has a decimal.
+        return _related(field, pk, None)
 
 
 def bounded(before: Any, after: Any) -> tuple[Any, Any]:
