@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.mail import EmailMessage
+from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone, translation
 from django.utils.translation import gettext
@@ -25,6 +26,7 @@ from accounts.exports.selection import booked
 from accounts.exports.sheets import Book
 from accounts.exports.statements import statement, statement_html
 from accounts.models import AuditEntry, MonthlyExport, Team, UsageDaily, User
+from accounts.notices import events, outbox
 from accounts.reports import Period, Query, business_day, run
 from routing.models import RuntimeSettings
 
@@ -117,9 +119,20 @@ def _make(export: MonthlyExport, recipients: list[str], now: datetime) -> None:
 
 
 def _finish(export: MonthlyExport, status: MonthlyExport.Status, error: str) -> bool:
-    """Write how it ended; False if another process has taken it over meanwhile."""
+    """Write how it ended and tell the channels; False if another process has taken it over meanwhile.
+
+    Of several attempts that fail the first is told.
+    """
     mine = MonthlyExport.objects.filter(pk=export.pk, attempts=export.attempts, status=MonthlyExport.Status.RUNNING)
-    return bool(mine.update(status=status, error=error[:500], finished_at=timezone.now()))
+    month = f"{export.month:%Y-%m}"
+    has_failed = status == MonthlyExport.Status.FAILED
+    occasion = f"export:{month}:failed" if has_failed else f"export:{month}"
+    facts = {"month": month, "error": error[:500]} if has_failed else {"month": month, "files": export.files}
+    with transaction.atomic():
+        is_mine = bool(mine.update(status=status, error=error[:500], finished_at=timezone.now()))
+        if is_mine:
+            outbox.tell([events.Event(events.MONTHLY_EXPORT, occasion, facts)])
+    return is_mine
 
 
 def write_month(month: date, target: Path, now: datetime) -> list[str]:
@@ -198,7 +211,7 @@ def send(month: date, folder: Path, address: str) -> None:
 
     Raises `MailNotSetUp`, and what the mail server's client raises.
     """
-    if not getattr(settings, "MAIL_IS_SET_UP", False):
+    if not settings.MAIL_IS_SET_UP:
         raise MailNotSetUp
     files = sorted(folder.iterdir())
     is_attached = sum(file.stat().st_size for file in files) <= MAX_ATTACHED_BYTES

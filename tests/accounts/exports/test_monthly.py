@@ -16,7 +16,7 @@ from openpyxl import load_workbook
 
 from accounts.exports import monthly
 from accounts.exports.monthly import DEAD_AFTER, MAX_ATTEMPTS, run_due, write_month
-from accounts.models import AuditEntry, MonthlyExport, Team, UsageDaily, User
+from accounts.models import AuditEntry, MonthlyExport, Notification, Team, UsageDaily, User
 from routing.models import RuntimeSettings
 from tests.accounts.books import person
 
@@ -113,6 +113,25 @@ class Monthly(MonthlyCase):
         self.assertEqual(self.row().status, "failed")
         run_due(NOW + timedelta(minutes=10))
         self.assertEqual((self.row().status, self.row().attempts, self.row().error), ("done", 2, ""))
+
+    def test_the_channels_are_told_of_the_first_failure_and_of_the_success(self) -> None:
+        (self.folder / "file").write_text("")
+        with override_settings(EXPORT_DIR=self.folder / "file" / "below"), self.assertLogs("accounts.exports.monthly"):
+            for hours in (0, 1):
+                run_due(NOW + timedelta(hours=hours))
+                MonthlyExport.objects.update(finished_at=NOW)
+        run_due(NOW + timedelta(hours=9))
+        failed, done = Notification.objects.order_by("pk")
+        self.assertEqual((failed.event, failed.occasion), ("monthly_export", "export:2026-11:failed"))
+        self.assertIn("NotADirectoryError", failed.content["error"])
+        self.assertEqual((done.occasion, done.content["files"]), ("export:2026-11", self.row().files))
+        self.assertNotIn("error", done.content)
+
+    def test_one_that_another_process_took_over_is_not_told(self) -> None:
+        export = MonthlyExport.objects.create(month=NOVEMBER, started_at=NOW, attempts=1)
+        MonthlyExport.objects.update(attempts=2)
+        monthly._finish(export, MonthlyExport.Status.FAILED, "lost")
+        self.assertFalse(Notification.objects.exists())
 
     def test_it_is_given_up_after_some_attempts(self) -> None:
         MonthlyExport.objects.create(
