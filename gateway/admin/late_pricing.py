@@ -16,7 +16,7 @@ from providers.targets import price_history
 from routing.models import RuntimeSettings
 
 
-@admin.action(permissions=["change"], description=_("Price the calls that have no cost"))
+@admin.action(permissions=["price"], description=_("Price the calls that have no cost"))
 def price_unpriced_calls(model_admin: Any, request: HttpRequest, queryset: QuerySet[Model]) -> None:
     """Price the calls of each model at the price that was in force when they began, and report each."""
     zone = ZoneInfo(RuntimeSettings.load().business_time_zone)

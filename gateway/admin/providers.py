@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.roles import sees_everything
 from gateway.admin import selftest
 from gateway.admin.default_route import fill_and_say
 from gateway.admin.health import cooling_mark, with_cooling_count
@@ -309,6 +310,10 @@ class ModelAdminPage(SwitchableAdmin):
         return queryset.select_related("provider").prefetch_related(
             Prefetch("prices", queryset=in_force.order_by("-valid_from", "-pk"), to_attr="prices_in_force")
         )
+
+    def has_price_permission(self, request: HttpRequest) -> bool:
+        """Return whether the reader may price calls late: they are those of all teams."""
+        return self.has_change_permission(request) and sees_everything(request.user)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Return the defaults of a model that is entered by hand."""

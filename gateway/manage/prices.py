@@ -318,6 +318,8 @@ def list_unpriced(caller: Caller) -> UnpricedList:
     is_atomic=False,
 )
 def price_unpriced_calls(caller: Caller, data: LatePricing) -> LatePriced:
+    if not caller.sees_all_teams:
+        raise ManageError(403, "Calls are priced late by who sees all teams: they are those of every team.")
     provider_name, _, model_name = data.model.partition("/")
     zone = ZoneInfo(RuntimeSettings.load().business_time_zone)
     try:

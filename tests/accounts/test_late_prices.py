@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.test import TestCase
 
@@ -197,3 +198,14 @@ class PriceCallsCommand(LateCase):
         self.assertEqual(LogEntry.objects.get().change_message, "Priced 1 calls: 0.004 CNY.")
         self.assertEqual(CallRecord.objects.get(cost__isnull=False).decision["priced"]["by"], "boss")
         self.assert_books_agree()
+
+    def test_who_sees_some_teams_only_is_not_offered_the_action(self) -> None:
+        clerk = User.objects.create(username="clerk", is_staff=True)
+        clerk.user_permissions.set(Permission.objects.filter(codename__in=("view_model", "change_model")))
+        self.client.force_login(clerk)
+        self.call()
+        self.add_price(4, -5)
+        self.assertNotContains(self.client.get("/admin/providers/model/"), "price_unpriced_calls")
+        form = {"action": "price_unpriced_calls", "_selected_action": str(self.model.pk)}
+        self.client.post("/admin/providers/model/", form)
+        self.assertFalse(CallRecord.objects.filter(cost__isnull=False).exists())

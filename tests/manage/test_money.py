@@ -3,12 +3,13 @@
 from datetime import timedelta
 from decimal import Decimal
 
+from django.contrib.auth.models import Permission
 from django.utils import timezone
 
 from accounts.models import CallRecord, ExchangeRate, Quota, QuotaRaise, QuotaWindow, UsageDaily
 from providers.models import Price
 from tests.manage import rows
-from tests.manage.callers import ManageTestCase
+from tests.manage.callers import ManageTestCase, make_user
 
 
 class Quotas(ManageTestCase):
@@ -169,6 +170,13 @@ class Prices(ManageTestCase):
         self.assertEqual((done["priced"], done["costs"]), (1, {"USD": "0.00045"}))
         self.assertEqual(CallRecord.objects.get(pk=call.pk).cost, Decimal("0.00045"))
         self.refused(self.ask("POST", "prices/price-calls", {"model": "none/small"}), 400, "model")
+
+    def test_who_sees_some_teams_only_prices_no_calls(self) -> None:
+        clerk = make_user("clerk", team=self.team)
+        clerk.user_permissions.add(Permission.objects.get(codename="add_price"))
+        self.client.force_login(clerk)
+        answer = self.ask("POST", "prices/price-calls", {"model": "main/small"}, secret="")
+        self.assertIn("sees all teams", self.refused(answer, 403)["message"])
 
 
 class Rates(ManageTestCase):
