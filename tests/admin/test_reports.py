@@ -236,11 +236,16 @@ class Scoping(ReportPageCase):
         self.assertContains(self.page("usage"), "booked=")
         self.ann.user_permissions.remove(_permission("view_callrecord"))
         self.ann.groups.clear()
+        # With the role one loses the way in.
+        User.objects.filter(pk=self.ann.pk).update(is_staff=True)
         self.ann.user_permissions.add(_permission("view_usagedaily"))
         self.assertNotContains(self.page("usage"), "booked=")
 
-    def test_the_index_leads_to_the_reports(self) -> None:
-        self.assertContains(self.client.get(reverse("admin:index")), reverse("reports:overview"))
+    def test_the_index_leads_to_the_reports_and_these_to_the_exports(self) -> None:
+        index = self.client.get(reverse("admin:index"))
+        self.assertContains(index, reverse("reports:overview"))
+        self.assertContains(index, reverse("exports:index"))
+        self.assertContains(self.client.get(reverse("reports:budgets")), reverse("exports:index"))
 
 
 class Queries(ReportPageCase):
