@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from django.contrib import admin
 from django.contrib.auth.models import Group
@@ -9,11 +10,14 @@ from django.db.models import Model
 from django.test import TestCase
 from django.urls import URLPattern, URLResolver, reverse
 
-from accounts.models import ApiKey, CallRecord, Team, User
+from accounts import handovers, keys
+from accounts.models import ApiKey, CallRecord, Invoice, Team, User
 from accounts.roles import Role
+from gateway.admin import exports, report_pages
 from gateway.models import Capture
+from providers.models import Provider
 from routing.models import Policy, RuntimeSettings
-from tests.admin.rows import make_rows
+from tests.admin.rows import NOW, make_rows
 
 # What an administrator, a team lead and finance find at the pages of each table, at a row that they may see:
 # l list, a add, v a row, c its form, d its deletion, h its history. A superuser finds what an administrator finds.
@@ -24,16 +28,16 @@ TABLES: dict[str, tuple[str, str, str]] = {
     "accounts.attempt": ("lvh", "lvh", "lvh"),
     "accounts.auditentry": ("lvh", "", ""),
     "accounts.callrecord": ("lvh", "lvh", "lvh"),
-    "accounts.closedmonth": ("lvh", "", "lvh"),
-    "accounts.correction": ("lvh", "lvh", "lvh"),
+    "accounts.closedmonth": ("lavh", "", "lvh"),
+    "accounts.correction": ("lavh", "lvh", "lvh"),
     "accounts.exchangerate": ("lavcdh", "", "lvh"),
-    "accounts.invoice": ("lvh", "", "lvh"),
+    "accounts.invoice": ("lavh", "", "lavh"),
     "accounts.invoiceline": ("lvh", "", "lvh"),
     "accounts.keyhandover": ("lvh", "lvh", ""),
     "accounts.keynetwork": ("lvh", "lvh", ""),
     "accounts.monthlyexport": ("lvh", "", "lvh"),
     "accounts.notification": ("lvh", "", ""),
-    "accounts.notificationchannel": ("lvh", "", ""),
+    "accounts.notificationchannel": ("lavcdh", "", ""),
     # The row is the limit of a team, which a lead may only look at.
     "accounts.quota": ("lavch", "lavh", "lvh"),
     "accounts.quotaraise": ("lvch", "lvh", "lvh"),
@@ -66,6 +70,12 @@ OWN_PAGES: dict[str, tuple[int, int, int]] = {
     "accounts_apikey_rotate": (200, 200, 403),
     "accounts_apikey_rotate_selected": (200, 200, 403),
     "accounts_callrecord_example": (200, 403, 403),
+    "accounts_invoice_reconciliation": (200, 403, 200),
+    "accounts_invoice_reconciliation_csv": (200, 403, 200),
+    "accounts_invoice_withdraw": (200, 403, 200),
+    "accounts_user_import": (200, 403, 403),
+    "accounts_user_import_keys": (200, 200, 403),
+    "accounts_user_import_template": (200, 403, 403),
     "accounts_user_issue_keys": (200, 200, 403),
     "auth_user_password_change": (200, 403, 403),
     "gateway_capture_body": (200, 403, 403),
@@ -74,11 +84,28 @@ OWN_PAGES: dict[str, tuple[int, int, int]] = {
     "routing_replay": (200, 403, 403),
     "routing_scene_offered": (200, 403, 403),
     "routing_trial": (200, 403, 403),
+    # Beside the site, below its address.
+    "reports:overview": (200, 200, 200),
+    "reports:usage": (200, 200, 200),
+    "reports:savings": (200, 200, 200),
+    "reports:failures": (200, 200, 200),
+    "reports:keys": (200, 200, 200),
+    "reports:key": (200, 200, 200),
+    "reports:budgets": (200, 200, 200),
+    "exports:index": (200, 200, 200),
+    "exports:report_csv": (200, 200, 200),
+    "exports:report_xlsx": (200, 200, 200),
+    "exports:focus": (200, 200, 200),
+    "exports:calls_csv": (200, 200, 200),
+    "exports:calls_xlsx": (200, 200, 200),
+    "exports:listed_calls": (200, 200, 200),
+    "exports:statement": (200, 200, 200),
 }
 # They answer forms only; what is sent to each.
 FORMS: dict[str, dict[str, str]] = {
     "accounts_apikey_extend": {"selection": "{}", "lifetime": "7"},
     "accounts_apikey_rotate_selected": {"selection": "{}", "grace": "0"},
+    "accounts_user_import_keys": {"selection": "{}"},
     "accounts_user_issue_keys": {"selection": "{}", "name": "cc", "lifetime": "7", "allowed_models": "[]"},
 }
 # Django's own around them, for whoever is in; "jsi18n" and the catch-all for everybody.
@@ -91,17 +118,21 @@ STANDARD = {"l": "changelist", "a": "add", "v": "change", "d": "delete", "h": "h
 
 
 def names() -> set[str | None]:
-    """Return the names of all pages of the admin."""
+    """Return the names of all pages below the address of the admin."""
     found: set[str | None] = set()
     for each in admin.site.get_urls():
         if isinstance(each, URLResolver):
             found |= {page.name for page in each.url_patterns if isinstance(page, URLPattern)}
         else:
             found.add(each.name)
+    for namespace, urls in (("reports", report_pages.urls()), ("exports", exports.urls())):
+        found |= {f"{namespace}:{page.name}" for page in urls}
     return found
 
 
 class Matrix(TestCase):
+    maxDiff = None
+
     """Two teams, the first of them with a lead, and a person of each role."""
 
     @classmethod
@@ -134,12 +165,20 @@ class Matrix(TestCase):
         args: dict[str, tuple[Any, ...]] = {
             "accounts_apikey_rotate": (key.pk,),
             "accounts_callrecord_example": (call.pk,),
+            "accounts_invoice_withdraw": (self.row(Invoice).pk,),
+            "accounts_user_import_template": ("csv",),
             "auth_user_password_change": (self.row(User).pk,),
             "gateway_capture_body": (call.pk, "client_request"),
             "routing_replay": (self.row(Policy).pk,),
             "routing_scene_offered": ("templates",),
+            "reports:key": (key.pk,),
+            "exports:statement": (NOW.date().replace(day=1), self.team.pk),
         }
-        return {name: reverse(f"admin:{name}", args=args.get(name, ())) for name in OWN_PAGES}
+        asked = {"accounts_invoice_reconciliation_csv": f"?provider={self.row(Provider)}&month=2026-01"}
+        return {
+            name: reverse(name if ":" in name else f"admin:{name}", args=args.get(name, ())) + asked.get(name, "")
+            for name in OWN_PAGES
+        }
 
     def found(self, model: type[Model]) -> str:
         """Return what the one who is logged in finds at the pages of `model`."""
@@ -185,6 +224,17 @@ class Matrix(TestCase):
                     response = self.client.get(url) if data is None else self.client.post(url, data)
                     self.assertEqual(response.status_code, status)
 
+    def test_a_one_time_link_asks_nobody_who_he_is(self) -> None:
+        token = handovers.create(*keys.issue(self.people["member"], "cc"), None)
+        for viewer in (None, "superuser", *VIEWERS, *OUTSIDE):
+            self.client.logout()
+            if viewer is not None:
+                self.login(viewer)
+            for found, status in ((token, 200), ("unknown", 404)):
+                with self.subTest(viewer=viewer, status=status):
+                    url = reverse("handover", args=(found,))
+                    self.assertEqual(self.client.get(url).status_code, status)
+
     def test_what_a_role_does_not_find_it_cannot_post_to_either(self) -> None:
         for number, viewer in enumerate(VIEWERS):
             self.login(viewer)
@@ -220,7 +270,9 @@ class Matrix(TestCase):
             for url in urls:
                 with self.subTest(viewer=viewer, url=url):
                     self.assertRedirects(
-                        self.client.get(url), f"{reverse('admin:login')}?next={url}", fetch_redirect_response=False
+                        self.client.get(url),
+                        f"{reverse('admin:login')}?next={quote(url)}",
+                        fetch_redirect_response=False,
                     )
 
     def test_the_overview_lists_what_the_role_finds(self) -> None:
