@@ -81,7 +81,7 @@ class Lists(AdminTestCase):
         "Correction": 6,
         "ClosedMonth": 5,
         "MonthlyExport": 5,
-        "Invoice": 7,
+        "Invoice": 6,
         "InvoiceLine": 5,
         "NotificationChannel": 7,
         "Notification": 5,

@@ -78,7 +78,10 @@ class Channels(AdminTestCase):
             ({"url": "https://x.example/" + "a" * 1000}, "Enter the whole address"),
             ({"kind": "slack", "url": URLS["slack"], "secret": SECRET}, "Channels of this kind sign nothing"),
             ({"kind": "email", "url": ""}, "Enter at least one e-mail address."),
-            ({"kind": "email", "url": "", "recipients": "a@example.com\nnobody"}, "No e-mail addresses: nobody."),
+            (
+                {"kind": "email", "url": "", "recipients": "a@example.com\nnobody"},
+                "Line 2: “nobody” is no e-mail address.",
+            ),
             ({"kind": "email", "recipients": "a@example.com"}, "A mail has recipients, no URL."),
             ({"events": ["nonsense"]}, "Select a valid choice"),
             ({"language": "fr"}, "Select a valid choice"),
@@ -113,7 +116,7 @@ class Channels(AdminTestCase):
     def test_one_who_may_only_look_sees_no_form(self) -> None:
         row = channel("dingtalk", secret=SECRET)
         viewer = User.objects.create_user("viewer", is_staff=True)
-        viewer.user_permissions.add(*_permissions("view_notificationchannel", "view_notification"))
+        viewer.user_permissions.add(*_permissions("view_notificationchannel", "view_notification", "view_all_teams"))
         self.client.force_login(viewer)
         page = self.client.get(row_url(row))
         self.assertEqual(page.status_code, 200)

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.core.management import call_command
 from django.db import connection
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.db.models.signals import pre_save
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
@@ -126,18 +126,27 @@ class CommandLines(TransactionTestCase):
 
 
 class Commands(ConfigCase):
+    def setUp(self) -> None:
+        super().setUp()
+        # The groups of the roles, where another test emptied the database and they were made anew.
+        self.before = set(AuditEntry.objects.values_list("pk", flat=True))
+
+    def entries(self) -> QuerySet[AuditEntry]:
+        """Return what was written since."""
+        return AuditEntry.objects.exclude(pk__in=self.before)
+
     def test_a_user_without_a_name_is_written_down_by_number(self) -> None:
         with mock.patch.object(getpass, "getuser", side_effect=KeyError):
             self.assertEqual(command_actor("x").name, f"x (uid {os.getuid()})")
 
     def test_a_file_is_one_entry_for_each_row_and_none_when_it_is_applied_again(self) -> None:
         self.apply(FULL)
-        written = AuditEntry.objects.count()
-        rows = AuditEntry.objects.values("object_type", "object_id").distinct().count()
+        written = self.entries().count()
+        rows = self.entries().values("object_type", "object_id").distinct().count()
         self.assertEqual(written, rows)
         self.assertGreater(written, 10)
         self.apply(FULL)
-        self.assertEqual(AuditEntry.objects.count(), written)
+        self.assertEqual(self.entries().count(), written)
         values = json.dumps(list(AuditEntry.objects.values()), default=str)
         for secret in SECRETS:
             self.assertNotIn(secret, values)
@@ -145,7 +154,7 @@ class Commands(ConfigCase):
     def test_a_dry_run_and_a_refused_file_leave_nothing(self) -> None:
         self.apply({"teams": [{"name": "platform"}]}, "--dry-run")
         self.refused({"teams": [{"name": "platform"}, {"name": ""}]})
-        self.assertFalse(AuditEntry.objects.exists())
+        self.assertFalse(self.entries().exists())
 
     def test_a_file_of_many_rows_writes_its_entries_at_once(self) -> None:
         def count(number: int) -> int:
@@ -155,7 +164,7 @@ class Commands(ConfigCase):
             return len([query for query in context if "accounts_auditentry" in query["sql"]])
 
         self.assertEqual((count(5), count(50)), (1, 1))
-        self.assertEqual(AuditEntry.objects.count(), 50)
+        self.assertEqual(self.entries().count(), 50)
 
     def test_encrypting_anew_is_written_down_without_the_secret(self) -> None:
         provider = Provider.objects.create(name="main", kind="ollama")

@@ -110,7 +110,7 @@ def test_no_thread_runs_in_tests_unless_asked() -> None:
 
 
 class Idle(TestCase):
-    def test_a_minute_with_nothing_to_do_costs_twelve_queries(self) -> None:
+    def test_a_minute_with_nothing_to_do_costs_a_little_more_than_its_twelve_looks_for_notices(self) -> None:
         counts = {}
         for row in background.JOBS:
             with CaptureQueriesContext(connection) as context:
@@ -119,4 +119,4 @@ class Idle(TestCase):
         self.assertEqual(counts[background.SEND_NOTICES], 1)
         self.assertLessEqual(max(counts.values()), 2)
         per_hour = sum(counts[row.name] * 3600 / row.every_s for row in background.JOBS)
-        self.assertLess(per_hour / 60, 12.1)
+        self.assertLess(per_hour / 60, 12.3)
