@@ -120,6 +120,8 @@ def lock_quotas(quota_ids: Collection[int]) -> dict[int, LastWindow]:
     open, one opens it and the other finds it, and they never wait crosswise.
     """
     ids = sorted(quota_ids)
+    if not ids:
+        return {}
     if connection.features.has_select_for_update:
         query(f"SELECT id FROM accounts_quota WHERE id IN ({marks(ids)}) ORDER BY id FOR NO KEY UPDATE", ids)
     rows = query(f"SELECT q.id, w.id, w.ends_at FROM accounts_quota q{_LAST_WINDOW} WHERE q.id IN ({marks(ids)})", ids)

@@ -81,6 +81,9 @@ class Resets(TestCase):
         newest = QuotaWindow.objects.latest("starts_at")
         assert (newest.starts_at.isoformat(), newest.used) == ("2026-11-24T00:00:00+00:00", 1)
 
+    def test_no_quota_at_all_is_none_to_be_reset(self) -> None:
+        assert counters.reset([], NOW) == {}
+
     def test_where_nothing_was_used_nothing_is_done(self) -> None:
         key, secret = person()
         never, empty = quota(key, "requests", "day", 5), quota(key, "cost", "day", 5, currency="CNY")
