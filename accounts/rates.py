@@ -7,10 +7,10 @@ currency that no rate names, there is no answer: None, never a guess.
 import bisect
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 
-from accounts.models import ExchangeRate
+from accounts.models import ClosedMonth, ExchangeRate
 from accounts.money import PLACES
 
 _QUANTUM = Decimal(1).scaleb(-PLACES)
@@ -64,6 +64,19 @@ class Rates:
         """Return the days after `after`, up to and with `until`, from which on a rate is another one."""
         return sorted({since for dated in self._by_pair.values() for since, _rate in dated if after < since <= until})
 
+    def differ(self, other: "Rates", since: date, until: date) -> date | None:
+        """Return the first day from `since` to `until` on which an amount that these convert is another by `other`.
+
+        None: there is none. Amounts that these cannot convert may well be converted by `other`.
+        """
+        pairs = [(one, to) for one in self._currencies for to in self._currencies if one != to]
+        for day in (since, *other.changes(since, until)):
+            for one, to in pairs:
+                worth = self.factor(one, day, to)
+                if worth is not None and worth != other.factor(one, day, to):
+                    return day
+        return None
+
     def _along(self, amount: Decimal, currency: str, on: date, to: str) -> Decimal | None:
         steps = self._steps(currency, to, on)
         if steps is None:
@@ -99,3 +112,18 @@ class Rates:
 def convert(amount: Decimal, currency: str, on: date, to: str) -> Decimal | None:
     """Return one amount in another currency, as `Rates.convert` does."""
     return amount if currency == to else Rates.load().convert(amount, currency, on, to)
+
+
+def moved_closed_day(row: ExchangeRate) -> date | None:
+    """Return the first day of a closed month whose converted amounts would be others with `row`; None: there is none.
+
+    A rate may still be added for what no rate converted: then reports of the month become complete.
+    """
+    last = ClosedMonth.objects.order_by("-month").values_list("month", flat=True).first()
+    if last is None:
+        return None
+    end = (last + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+    if row.valid_from > end:
+        return None
+    known = list(ExchangeRate.objects.exclude(pk=row.pk))
+    return Rates(known).differ(Rates([*known, row]), row.valid_from, end)

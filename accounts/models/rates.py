@@ -39,7 +39,12 @@ class ExchangeRate(Row):
         return f"1 {self.from_currency} = {self.rate.normalize():f} {self.to_currency}"
 
     def clean(self) -> None:
-        """Raise `ValidationError` by field for a pair that is none, a rate that is none, and a second one of a day."""
+        """Raise `ValidationError` by field for a pair that is none, a rate that is none, a second one of a day, and one
+        that would move the amounts of a closed month.
+        """
+        # It is made of rows of this model.
+        from accounts.rates import moved_closed_day
+
         problems: dict[str, Any] = {}
         if self.from_currency and self.from_currency == self.to_currency:
             problems["to_currency"] = _("A currency is worth itself; choose another one.")
@@ -50,5 +55,12 @@ class ExchangeRate(Row):
         )
         if self.valid_from is not None and same.exclude(pk=self.pk).exists():
             problems["valid_from"] = _("There is a rate of these currencies from this day on already.")
+        if not problems and self.valid_from is not None and self.rate is not None and self.from_currency:
+            moved = moved_closed_day(self)
+            if moved is not None:
+                problems["valid_from"] = _(
+                    "The month of %(day)s is closed, and its amounts are converted already; let the rate begin in an"
+                    " open month."
+                ) % {"day": moved}
         if problems:
             raise ValidationError(problems)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.models import ExchangeRate
+from accounts.models import ClosedMonth, ExchangeRate
 from accounts.rates import Rates, convert
 from gateway.config.export import export
 from routing.models import RuntimeSettings
@@ -110,6 +110,43 @@ class StoredRates(TestCase):
                 row.full_clean()
             self.assertIn(field, refused.exception.message_dict)
         rate("CNY/USD", "0.14").full_clean()
+
+
+class ClosedMonths(TestCase):
+    """Finance printed the converted amounts of a closed month: no later rate makes them others."""
+
+    def setUp(self) -> None:
+        rate("USD/CNY", "7").save()
+        ClosedMonth.objects.create(month=DAY, totals={})
+
+    def refused(self, row: ExchangeRate) -> set[str]:
+        try:
+            row.full_clean()
+        except ValidationError as error:
+            return set(error.message_dict)
+        return set()
+
+    def test_a_rate_that_would_move_a_closed_month_is_refused(self) -> None:
+        for row in (
+            rate("USD/CNY", "8", DAY + timedelta(days=29)),
+            rate("CNY/USD", "0.2"),  # in its own direction it would count first
+            rate("CNY/USD", "0.2", DAY - timedelta(days=9)),  # and goes on to
+        ):
+            with self.subTest(row=row, since=row.valid_from):
+                self.assertEqual(self.refused(row), {"valid_from"})
+
+    def test_a_rate_of_the_open_month_is_taken(self) -> None:
+        self.assertEqual(self.refused(rate("USD/CNY", "8", DAY + timedelta(days=30))), set())
+
+    def test_a_rate_before_one_that_holds_all_through_the_closed_month_is_taken(self) -> None:
+        self.assertEqual(self.refused(rate("USD/CNY", "6", DAY - timedelta(days=30))), set())
+
+    def test_what_no_rate_converted_may_still_be_converted(self) -> None:
+        self.assertEqual(self.refused(rate("EUR/USD", "1.1", DAY)), set())
+
+    def test_a_common_currency_that_would_become_the_better_way_counts_too(self) -> None:
+        rate("EUR/USD", "1.1", DAY).save()  # CNY -> EUR goes through USD
+        self.assertEqual(self.refused(rate("CNY/EUR", "0.1", DAY)), {"valid_from"})
 
 
 class RatesPage(AdminTestCase):
