@@ -11,7 +11,7 @@ from django import forms
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -19,8 +19,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import CallRecord, UsageDaily
+from accounts.models import CallRecord, Correction, UsageDaily
 from accounts.roles import visible
+from accounts.unpriced import unpriced_by_model
 from gateway.admin_base import exact_time, grouped, list_link, row_link
 from providers.models import Model, Price, Provider
 from providers.presets import PRESETS, base_url_of
@@ -30,7 +31,6 @@ from providers.target import Hours, PriceList, price_in_force
 from routing.models import RuntimeSettings
 
 _PER_PAGE = 100
-_TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,8 @@ def catalogue_view(site: AdminSite, request: HttpRequest) -> HttpResponse:
     form = FilterForm(request.GET or None)
     chosen: dict[str, Any] = form.cleaned_data if form.is_bound and form.is_valid() else {}
     usage = visible(UsageDaily.objects.all(), request.user)
-    entries = _entries(chosen.get("q", "").strip(), chosen.get("provider"), usage)
+    corrections = visible(Correction.objects.all(), request.user)
+    entries = _entries(chosen.get("q", "").strip(), chosen.get("provider"), usage, corrections)
     only = chosen.get("only", "")
     if only == "unpriced":
         entries = [entry for entry in entries if not entry.prices or entry.unpriced_calls]
@@ -118,10 +119,10 @@ def catalogue_view(site: AdminSite, request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "admin/providers/price/catalogue.html", context)
 
 
-def _entries(term: str, provider: Provider | None, usage: QuerySet[UsageDaily]) -> list[Entry]:
+def _entries(term: str, provider: Provider | None, usage: QuerySet[Any], corrections: QuerySet[Any]) -> list[Entry]:
     """Return the models, then the names without a row of their own that calls without a price were answered under.
 
-    The calls are those of `usage`.
+    The calls are those of `usage` and `corrections`.
     """
     models = Model.objects.select_related("provider").order_by("provider__name", "model_id")
     rows = Price.objects.all()
@@ -132,7 +133,7 @@ def _entries(term: str, provider: Provider | None, usage: QuerySet[UsageDaily]) 
     prices: dict[int, list[Price]] = defaultdict(list)
     for row in rows:
         prices[row.model_id].append(row)
-    unpriced = _unpriced(term, provider, usage)
+    unpriced = _unpriced(term, provider, usage, corrections)
     zone, now = ZoneInfo(RuntimeSettings.load().business_time_zone), timezone.now()
     entries = []
     for model in models:
@@ -141,30 +142,21 @@ def _entries(term: str, provider: Provider | None, usage: QuerySet[UsageDaily]) 
         entry.changes_at = next_change(prices[model.pk], now)
         entry.unpriced_calls, entry.unpriced_tokens = unpriced.pop((entry.provider_name, entry.model_name), (0, 0))
         entries.append(entry)
-    for (provider_name, model_name), (calls, tokens) in sorted(unpriced.items()):
+    for (provider_name, model_name), (calls, tokens) in unpriced.items():
         name = f"{provider_name}/{model_name}"
         entries.append(Entry(provider_name, model_name, name, unpriced_calls=calls, unpriced_tokens=tokens))
     return entries
 
 
 def _unpriced(
-    term: str, provider: Provider | None, usage: QuerySet[UsageDaily]
+    term: str, provider: Provider | None, usage: QuerySet[Any], corrections: QuerySet[Any]
 ) -> dict[tuple[str, str], tuple[int, int]]:
     """Return (provider, model) -> the number of calls without a price, and of their tokens."""
-    days = usage.filter(unpriced_calls__gt=0)
     if provider is not None:
-        days = days.filter(provider_name=provider.name)
+        usage, corrections = (rows.filter(provider_name=provider.name) for rows in (usage, corrections))
     if term:
-        days = days.filter(model_name__icontains=term)
-    sums = {f"sum_{name}": Sum(name) for name in ("unpriced_calls", *_TOKENS)}
-    rows: Any = days.order_by().values("provider_name", "model_name").annotate(**sums)
-    return {
-        (row["provider_name"], row["model_name"]): (
-            row["sum_unpriced_calls"],
-            sum(row[f"sum_{name}"] for name in _TOKENS),
-        )
-        for row in rows
-    }
+        usage, corrections = (rows.filter(model_name__icontains=term) for rows in (usage, corrections))
+    return unpriced_by_model(usage, corrections)
 
 
 def _figures(model: Model, rows: list[Price], zone: ZoneInfo) -> Iterable[Figures]:

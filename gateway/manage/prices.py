@@ -2,17 +2,17 @@
 
 import dataclasses
 from datetime import date, datetime, time
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
-from django.db.models import Q, Sum
+from django.db.models import Q
 from django.utils import timezone
 from ninja import Query, Router, Schema
 from pydantic import Field
 
 from accounts.late_prices import price_calls
-from accounts.models import UsageDaily
+from accounts.models import Correction, UsageDaily
+from accounts.unpriced import unpriced_by_model
 from gateway.manage.auth import Caller
 from gateway.manage.errors import ManageError, invalid
 from gateway.manage.operations import Amount, Body, Moment, Text, operation
@@ -289,18 +289,9 @@ def add_price(caller: Caller, data: PriceNew) -> PriceOut:
     answer=UnpricedList,
 )
 def list_unpriced(caller: Caller) -> UnpricedList:
-    tokens = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
-    sums: Any = {f"sum_{name}": Sum(name) for name in ("unpriced_calls", *tokens)}
-    rows: Any = UsageDaily.objects.filter(unpriced_calls__gt=0).order_by("provider_name", "model_name")
+    found = unpriced_by_model(caller.visible(UsageDaily.objects.all()), caller.visible(Correction.objects.all()))
     return UnpricedList(
-        items=[
-            Unpriced(
-                model=f"{row['provider_name']}/{row['model_name']}",
-                calls=row["sum_unpriced_calls"],
-                tokens=sum(row[f"sum_{name}"] for name in tokens),
-            )
-            for row in rows.values("provider_name", "model_name").annotate(**sums)
-        ]
+        items=[Unpriced(model="/".join(model), calls=calls, tokens=tokens) for model, (calls, tokens) in found.items()]
     )
 
 

@@ -17,6 +17,7 @@ from accounts.closing import Amount, MonthNotClosable, close_month, correct, nex
 from accounts.late_prices import price_calls
 from accounts.models import AuditEntry, CallRecord, ClosedMonth, Correction, Quota, QuotaWindow, Team, UsageDaily, User
 from accounts.reaper import reap_calls
+from accounts.unpriced import unpriced_by_model
 from accounts.verification import differences
 from providers.models import Provider
 from providers.target import PriceList
@@ -264,6 +265,9 @@ class LatePricesOfClosedMonths(ClosingCase):
         self.assertEqual(UsageDaily.objects.get(date=row.booked_on).cost, D("0.012"))
         self.assertEqual(QuotaWindow.objects.get(quota=limit).used, 0)
         self.assertFalse(CallRecord.objects.filter(late_prices.UNPRICED).exists())
+        # The closed day goes on to count it, and nobody is asked to price it any more.
+        self.assertEqual(sum(UsageDaily.objects.values_list("unpriced_calls", flat=True)), 1)
+        self.assertEqual(unpriced_by_model(UsageDaily.objects.all(), Correction.objects.all()), {})
         self.assertEqual(self.price(), late_prices.Summary())
         self.assertEqual(Correction.objects.count(), 1)
         with pytest.raises(IntegrityError), transaction.atomic():
