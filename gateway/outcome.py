@@ -91,6 +91,8 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
     opened, decision, policy = call.opened, call.decision, call.admitted.policy
     usage = opened.answer.usage if opened else Usage()
     target = opened.target if opened else None
+    # A call that no target answered failed at the last one that was asked.
+    named = target or (call.attempts[-1].target if call.attempts else None)
     started = timezone.now() - timedelta(milliseconds=call.elapsed_ms())
     price = target.price_at(started) if target else None
     cost, currency, source = cost_of(usage, price) if target else (None, "", "")
@@ -127,8 +129,8 @@ def settlement(call: Progress, status: str, error: Exception | None) -> Settleme
         policy_name=decision.policy_name if decision else (policy.name if policy else ""),
         route_name=decision.route_name if decision else "",
         scene_name=call.meaning.scene_name if call.meaning else "",
-        provider_name=target.provider_name if target else "",
-        model_name=target.model_id if target else "",
+        provider_name=named.provider_name if named else "",
+        model_name=named.model_id if named else "",
         decision=record,
         dropped_fields=list(opened.answer.dropped_fields) if opened else [],
         http_status=call.http_status,
