@@ -26,6 +26,7 @@ from accounts.models import AuditEntry, CallRecord, Correction, MonthlyExport, T
 from accounts.reports import BadQuery, Query, business_day, run
 from accounts.roles import sees_everything, visible
 from gateway.admin.report_form import ReportForm
+from gateway.admin.report_tabs import tabs_of
 from gateway.streamed import download
 from routing.models import RuntimeSettings
 
@@ -201,6 +202,7 @@ def index(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {
         **admin.site.each_context(request),
         "title": gettext("Exports"),
+        "tabs": tabs_of(request, "exports:index"),
         "form": form,
         "query": request.GET.urlencode(),
         "is_chosen": bool(request.GET) and form.is_valid(),

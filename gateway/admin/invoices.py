@@ -17,7 +17,8 @@ from accounts.models import Invoice, InvoiceLine
 from gateway.admin.call_filters import ProviderFilter
 from gateway.admin.calls import amount
 from gateway.admin.invoice_upload import upload_view
-from gateway.admin.reconciliation import may_reconcile, reconciliation_csv, reconciliation_view
+from gateway.admin.reconciliation import reconciliation_csv, reconciliation_view
+from gateway.admin.report_tabs import may_reconcile
 from gateway.admin_base import LedgerAdmin, column, grouped, list_link, row_url
 
 

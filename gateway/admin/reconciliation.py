@@ -23,9 +23,9 @@ from accounts.exports.cells import BOM, Cell, csv_bytes
 from accounts.models import AuditEntry, Invoice, User
 from accounts.reconciliation import Reconciliation, Sides, reconcile
 from accounts.reports import Period, business_day
-from accounts.roles import sees_everything
 from gateway.admin.invoice_upload import provider_names
 from gateway.admin.report_links import calls_url
+from gateway.admin.report_tabs import RECONCILIATION, may_reconcile, tabs_of
 from gateway.streamed import download
 from routing.models import RuntimeSettings
 
@@ -59,11 +59,6 @@ class MonthForm(forms.Form):
         field.choices = [(name, name) for name in provider_names()]
 
 
-def may_reconcile(user: Any) -> bool:
-    """Return whether `user` may hold the books against invoices: it takes those of everybody."""
-    return bool(user.has_perm("accounts.view_invoice")) and isinstance(user, User) and sees_everything(user)
-
-
 def reconciliation_view(site: AdminSite, request: HttpRequest) -> HttpResponse:
     """Show the form, and the month that it names."""
     form, found = _asked(request)
@@ -71,6 +66,7 @@ def reconciliation_view(site: AdminSite, request: HttpRequest) -> HttpResponse:
         **site.each_context(request),
         "title": gettext("Reconciliation"),
         "opts": Invoice._meta,
+        "tabs": tabs_of(request, RECONCILIATION),
         "form": form,
         "found": found,
         "time_zone": RuntimeSettings.load().business_time_zone,

@@ -119,6 +119,7 @@ def overview_view(request: HttpRequest) -> HttpResponse:
         "chart": chart_of(trend, "cost", links),
         "trend_url": f"{reverse('reports:usage')}?{urlencode({'period': '30', 'by': 'day', 'then': 'team'})}",
         "missing_rates": ", ".join(sorted(now.missing_rates | before.missing_rates | whole.missing_rates)),
+        "unpriced_calls": now.total.unpriced_calls,
         "has_usage": bool(whole.total.calls or now.total.calls),
     }
     return TemplateResponse(request, "admin/reports/overview.html", context)

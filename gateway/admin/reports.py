@@ -11,7 +11,6 @@ from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
@@ -33,6 +32,7 @@ from gateway.admin.report_tables import (
     sorted_rows,
     usage_columns,
 )
+from gateway.admin.report_tabs import tabs_of
 
 ROWS_PER_PAGE = 100
 
@@ -74,12 +74,6 @@ FAILURES_KIND = Kind(
     ),
 )
 KINDS = (USAGE, SAVINGS_KIND, FAILURES_KIND)
-_TABS = (
-    ("overview", _("Overview")),
-    *((kind.name, kind.title) for kind in KINDS),
-    ("keys", _("Keys")),
-    ("budgets", _("Budgets")),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +117,13 @@ def context_of(request: HttpRequest, name: str, title: Any, **more: Any) -> dict
     """Return what every page of the reports needs. Raises `PermissionDenied` for who may not read them."""
     if not request.user.has_perm("accounts.view_usagedaily"):
         raise PermissionDenied
-    tabs = [{"url": reverse(f"reports:{tab}"), "label": label, "is_current": tab == name} for tab, label in _TABS]
-    return {**admin.site.each_context(request), "title": title, "tabs": tabs, "is_overview": name == "overview", **more}
+    return {
+        **admin.site.each_context(request),
+        "title": title,
+        "tabs": tabs_of(request, f"reports:{name}"),
+        "is_overview": name == "overview",
+        **more,
+    }
 
 
 def is_linked(request: HttpRequest) -> bool:

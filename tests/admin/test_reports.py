@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import ApiKey, Correction, ExchangeRate, Team, User
+from accounts.models import ApiKey, Correction, ExchangeRate, Team, UsageDaily, User
 from accounts.reports import business_day
 from routing.models import RuntimeSettings
 from tests.accounts.books import quota
@@ -241,11 +241,28 @@ class Scoping(ReportPageCase):
         self.ann.user_permissions.add(_permission("view_usagedaily"))
         self.assertNotContains(self.page("usage"), "booked=")
 
-    def test_the_index_leads_to_the_reports_and_these_to_the_exports(self) -> None:
-        index = self.client.get(reverse("admin:index"))
-        self.assertContains(index, reverse("reports:overview"))
-        self.assertContains(index, reverse("exports:index"))
-        self.assertContains(self.client.get(reverse("reports:budgets")), reverse("exports:index"))
+    def test_the_index_leads_to_the_reports_and_their_tabs_to_all_else(self) -> None:
+        self.assertContains(self.client.get(reverse("admin:index")), reverse("reports:overview"))
+        reconciliation = reverse("admin:accounts_invoice_reconciliation")
+        self.become(self.ann, "finance")
+        pages = {reverse("reports:overview"), reverse("exports:index"), reconciliation}
+        for url in pages:
+            page = self.client.get(url)
+            found = {tab["url"]: tab["is_current"] for tab in page.context["tabs"]}
+            self.assertEqual([tab for tab, is_current in found.items() if is_current], [url])
+            self.assertLessEqual(pages, set(found))
+            for tab in found:
+                self.assertContains(page, f'<a href="{tab}"')
+        self.ann.groups.clear()
+        Team.objects.filter(pk=self.team.pk).update(lead=self.ann)
+        self.become(self.ann, "team_lead")
+        self.assertNotIn(reconciliation, {tab["url"] for tab in self.page("overview").context["tabs"]})
+
+    def test_the_overview_says_how_many_calls_have_no_price(self) -> None:
+        self.become(self.ann, "finance")
+        self.assertNotContains(self.page("overview"), "counted without a cost")
+        UsageDaily.objects.filter(key=self.key).update(unpriced_calls=3)
+        self.assertContains(self.page("overview"), "calls of this month have no price and are counted without a cost")
 
 
 class Queries(ReportPageCase):
