@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.closing import MonthNotClosable, close_month, last_month, month_of, next_month, preview
 from accounts.models import UsageDaily, User
+from accounts.open_points import open_points
 from gateway.admin.calls import amount
 from gateway.admin_base import ModelAdmin, grouped
 
@@ -89,6 +90,8 @@ def close_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
         "month": f"{month:%Y-%m}",
         "lines": lines_of(seen.totals),
         "problems": () if form.errors else seen.problems,
+        "open_points": () if seen.problems else open_points(month),
+        "has_unpriced": bool(seen.totals["unpriced_calls"]),
         "can_close": not seen.problems,
     }
     return TemplateResponse(request, "admin/accounts/closedmonth/close.html", context)

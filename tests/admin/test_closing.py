@@ -1,10 +1,12 @@
 """The pages that correct the books and close a month: preview first, then once, and only by who may."""
 
+import io
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.models import Permission
+from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -195,3 +197,15 @@ class Deactivated(PageCase):
             for name in ("dev1", "laptop", "gone/gone-model"):
                 with self.subTest(model=model.__name__, name=name):
                     self.assertContains(seen, name)
+
+    def test_what_is_still_open_is_said_before_a_month_is_closed(self) -> None:
+        self.call(self.last, cost=None, currency="", cost_source="")
+        self.call(self.last, cost=D("0.1"), currency="CNY")
+        page = self.client.get(CLOSE)
+        self.assertContains(page, "1 call has no price.")
+        self.assertContains(page, "no exchange rate for CNY")
+        self.assertContains(page, reverse("admin:providers_price_catalogue") + "?only=unpriced")
+        self.assertContains(page, "Close the month")
+        output = io.StringIO()
+        call_command("close_month", f"{self.last:%Y-%m}", "--dry-run", stdout=output)
+        self.assertIn("1 call has no price.", output.getvalue())

@@ -3,6 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.closing import MonthNotClosable, close_month, month_of, next_month, preview
+from accounts.open_points import open_points
 
 
 class Command(BaseCommand):
@@ -28,6 +29,8 @@ class Command(BaseCommand):
                 self._print(f"{month:%Y-%m} would be closed", seen.totals)
                 if seen.problems:
                     raise MonthNotClosable(seen.problems[0])
+                for point in open_points(month):
+                    self.stdout.write(point)
                 return
             if options["earlier"]:
                 while (earlier := next_month()) is not None and earlier < month:
