@@ -258,6 +258,8 @@ def _write(caller: Caller, key: ApiKey, given: Mapping[str, Any]) -> None:
     if "" in values.get("allowed_models", []):
         raise invalid(allowed_models="must hold names or patterns")
     _check_end(values.get("expires_at"))
+    if "name" in values and ApiKey.objects.filter(user=key.user, name=values["name"]).exclude(pk=key.pk).exists():
+        raise invalid(name="there is a key of this name and this user already; a revoked one keeps its name, too")
     save(key, values)
     if limits:
         set_minute_limits([key], limits)

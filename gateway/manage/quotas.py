@@ -12,6 +12,7 @@ from pydantic import Field
 
 from accounts import counters
 from accounts.models import ApiKey, Quota, QuotaRaise, QuotaWindow, Team, User
+from accounts.quota_checks import overlapping
 from gateway.config.rows import identity_of
 from gateway.manage.auth import Caller
 from gateway.manage.errors import ManageError, invalid
@@ -224,6 +225,11 @@ def create_quota(caller: Caller, data: QuotaNew) -> QuotaOut:
         values["key"] = key
     quota = Quota(team=values.get("team"))
     _may_limit(caller, quota)
+    if (same := overlapping(Quota(**values))) is not None:
+        state = "" if same.is_active else ", which is not active"
+        raise invalid(
+            window=f"quota {same.pk}{state}, limits the same subject, unit and window already; change that one"
+        )
     save(quota, values, {"is_active": "active"})
     return show_all([_rows().get(pk=quota.pk)])[0]
 

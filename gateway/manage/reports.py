@@ -118,8 +118,13 @@ class BudgetOut(Schema):
     used: Amount
     reserved: Amount
     limit: Amount = Field(description="With the raises in force.")
+    raised: Amount = Field(description="What the raises in force add to the limit.")
     percent: Amount
     forecast: Amount | None = Field(description="What is used at the end of the window, at the pace so far.")
+    forecast_percent: Amount | None
+    runs_out_at: datetime | None = Field(
+        description="When the limit is reached at that pace; null: not before the end."
+    )
     starts_at: datetime | None
     ends_at: datetime | None
 
@@ -263,7 +268,8 @@ def budget_report(caller: Caller) -> Budgets:
                 currency=budget.quota.currency if budget.quota.unit == "cost" else None,
                 **{
                     name: getattr(budget, name)
-                    for name in ("used", "reserved", "limit", "percent", "forecast", "starts_at", "ends_at")
+                    for name in BudgetOut.model_fields
+                    if name not in ("quota_id", "subject", "unit", "window", "currency")
                 },
             )
             for budget in budgets(caller.viewer, timezone.now())

@@ -38,6 +38,14 @@ class Quotas(ManageTestCase):
         )
         self.assertEqual(self.answer("GET", "quotas?key=张伟/laptop")["items"], [shown])
 
+    def test_a_quota_of_the_same_kind_is_named_as_the_one_to_change(self) -> None:
+        body = {"user": "张伟", "unit": "cost", "window": "month", "limit": 5, "currency": "CNY"}
+        made = self.answer("POST", "quotas", body, status=201)
+        error = self.refused(self.ask("POST", "quotas", {**body, "limit": 7}), 400, "window")
+        self.assertIn(f"quota {made['id']}", error["fields"]["window"][0])
+        self.answer("POST", "quotas", {**body, "currency": "USD"}, status=201)
+        self.answer("POST", "quotas", {**body, "window": "day"}, status=201)
+
     def test_bad_fields_are_named_and_nothing_is_saved(self) -> None:
         good = {"user": "张伟", "unit": "tokens", "window": "day", "limit": 100}
         rows.make_quota(user=self.stranger)
@@ -262,3 +270,4 @@ class Reports(ManageTestCase):
         quota = rows.make_quota(user=self.member)
         [budget] = self.answer("GET", "reports/budgets")["items"]
         self.assertEqual((budget["quota_id"], budget["limit"], budget["used"]), (quota.pk, "100", "0"))
+        self.assertEqual((budget["raised"], budget["runs_out_at"]), ("0", None))

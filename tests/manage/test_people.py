@@ -136,6 +136,14 @@ class Keys(ManageTestCase):
         self.assertEqual(self.answer("GET", f"keys/{key.pk}"), made)
         self.assertNotIn(secret, self.ask("GET", "keys").content.decode())
 
+    def test_a_name_that_the_user_has_given_already_is_a_fault_of_the_field(self) -> None:
+        keys.revoke(self.plain_key)
+        self.refused(self.ask("POST", "keys", {"user": "张伟", "name": "laptop"}), 400, "name")
+        key, _secret = keys.issue(self.member, "desk")
+        self.refused(self.ask("PATCH", f"keys/{key.pk}", {"name": "laptop"}), 400, "name")
+        self.answer("PATCH", f"keys/{key.pk}", {"name": "desk", "note": "same name"})
+        self.answer("POST", "keys", {"user": "root", "name": "laptop"}, status=201)
+
     def test_only_what_is_sent_changes(self) -> None:
         before = self.answer("GET", f"keys/{self.plain_key.pk}")
         for body in (
