@@ -1,4 +1,4 @@
-"""What a key may do and what is used of its quotas: for its owner's tools."""
+"""What a key may do, what was used with it and of its quotas: for its owner's tools."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -6,17 +6,28 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, connections
+from django.db.models import Sum
 from django.http import HttpResponse
 from django.utils import timezone
 
 from accounts.errors import LedgerUnavailable
 from accounts.ledger_items import Admitted
 from accounts.ledger_rows import QuotaRow
-from accounts.models import ApiKey, Quota, QuotaWindow
+from accounts.models import ApiKey, Quota, QuotaWindow, UsageDaily
 from accounts.quota import bounds
 from accounts.thresholds import state
 from accounts.window_sql import quotas_of
 from providers import wire_json
+
+_COUNTS = (
+    "calls",
+    "failed_calls",
+    "unpriced_calls",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+)
 
 
 async def answer(caller: Admitted) -> HttpResponse:
@@ -37,6 +48,7 @@ def _document(caller: Admitted, now: datetime) -> dict[str, Any]:
             "policy": caller.policy.name if caller.policy is not None else None,
             "allowed_models": list(caller.allowed_models),
             "time_zone": str(caller.snapshot.settings.business_time_zone),
+            "usage": _usage(caller, now),
             "quotas": _quotas(caller, key, now),
         }
     except (OperationalError, InterfaceError) as error:
@@ -44,6 +56,29 @@ def _document(caller: Admitted, now: datetime) -> dict[str, Any]:
     finally:
         # The thread goes back to its pool, and would keep the connection.
         connections.close_all()
+
+
+def _usage(caller: Admitted, now: datetime) -> dict[str, Any]:
+    """Return what was used with the key today and this month, in days of the business time zone. One query."""
+    today = now.astimezone(caller.snapshot.settings.business_time_zone).date()
+    month = today.replace(day=1)
+    days = UsageDaily.objects.filter(key=caller.key_id, date__gte=month, date__lte=today).order_by()
+    sums: Any = {f"sum_{name}": Sum(name) for name in _COUNTS}
+    rows: Any = days.values("date", "currency").annotate(sum_cost=Sum("cost"), **sums)
+    found: dict[str, Any] = {
+        name: {"since": since.isoformat(), **dict.fromkeys(_COUNTS, 0), "costs": {}}
+        for name, since in (("day", today), ("month", month))
+    }
+    for row in rows:
+        for name in ("day", "month") if row["date"] == today else ("month",):
+            used = found[name]
+            for count in _COUNTS:
+                used[count] += row[f"sum_{count}"]
+            if row["sum_cost"]:
+                used["costs"][row["currency"]] = used["costs"].get(row["currency"], Decimal(0)) + row["sum_cost"]
+    for used in found.values():
+        used["costs"] = {currency: _amount(cost) for currency, cost in sorted(used["costs"].items())}
+    return found
 
 
 def _quotas(caller: Admitted, key: ApiKey, now: datetime) -> list[dict[str, Any]]:

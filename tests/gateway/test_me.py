@@ -1,13 +1,14 @@
 """What callers learn of their quotas: `GET /v1/me`, headers of answers."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from accounts.models import ApiKey, CallRecord, Quota, QuotaRaise, QuotaWindow, Team, User
+from accounts.models import ApiKey, CallRecord, Quota, QuotaRaise, QuotaWindow, Team, UsageDaily, User
 from gateway.api import PREFIXES
 from routing.models import RuntimeSettings
 from tests.fakes.transport import Reply, text_stream
@@ -54,6 +55,7 @@ class Me(GatewayCase):
         assert response.headers["cache-control"] == "no-store"
         document = response.json()
         quotas = document.pop("quotas")
+        assert document.pop("usage")["month"]["calls"] == 0
         assert document == {
             "key": {"name": "laptop", "expires_at": "2099-01-01T00:00:00+00:00"},
             "user": {"name": "dev1"},
@@ -97,6 +99,30 @@ class Me(GatewayCase):
             refused = await gateway.client.get("/v1/me", headers={"x-api-key": "wg_nobody"})
             assert (refused.status_code, refused.headers["x-should-retry"]) == (401, "false")
             assert refused.json()["error"]["type"] == "authentication_error"
+
+    async def test_it_says_what_was_used_with_the_key_today_and_this_month(self) -> None:
+        now = datetime(2026, 11, 30, 18, tzinfo=UTC)  # December in Shanghai
+
+        def make() -> None:
+            RuntimeSettings.objects.update(business_time_zone="Asia/Shanghai")
+            other = ApiKey.objects.create(user=self.user, name="other", digest="d", prefix="wg_other")
+            for key, day, currency, cost in (
+                (self.key, date(2026, 12, 1), "USD", "0.25"),
+                (self.key, date(2026, 12, 1), "CNY", "2"),
+                (self.key, date(2026, 11, 30), "USD", "9"),
+                (other, date(2026, 12, 1), "USD", "7"),
+            ):
+                UsageDaily.objects.create(
+                    date=day, key=key, user=self.user, currency=currency, cost=Decimal(cost), calls=2, input_tokens=10
+                )
+
+        await sync_to_async(make)()
+        with patch("django.utils.timezone.now", return_value=now):
+            usage = (await self.me()).json()["usage"]
+        assert usage["day"] == usage["month"]
+        assert usage["day"]["since"] == "2026-12-01"
+        assert (usage["day"]["calls"], usage["day"]["input_tokens"]) == (4, 20)
+        assert usage["day"]["costs"] == {"CNY": "2", "USD": "0.25"}
 
     async def test_a_spent_quota_does_not_hide_itself(self) -> None:
         await Quota.objects.acreate(key=self.key, unit="requests", window="total", limit=1)
