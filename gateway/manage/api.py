@@ -24,6 +24,7 @@ from gateway.manage import (
 )
 from gateway.manage.auth import Caller
 from gateway.manage.errors import add_handlers
+from gateway.manage.examples import with_examples
 from gateway.manage.operations import ExactParser, operation
 
 api = NinjaAPI(
@@ -47,7 +48,7 @@ about = Router(tags=["about"])
 
 @operation(about, "GET", "openapi.json", "", summary="This document", answer=dict[str, Any])
 def openapi_document(caller: Caller) -> dict[str, Any]:
-    return dict(api.get_openapi_schema())
+    return with_examples(dict(api.get_openapi_schema()))
 
 
 class Whoami(Schema):

@@ -22,7 +22,7 @@ from gateway.manage.auth import Caller, ways_in
 from gateway.manage.errors import ErrorAnswer, ManageError, invalid
 
 _SAFE = ("GET", "HEAD")
-_FAULTS = (400, 401, 403, 404, 413)
+_FAULTS = (400, 401, 403, 404, 409, 413, 500)
 
 
 def within_reason(moment: Any) -> Any:
