@@ -7,15 +7,14 @@ from django.db import models
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from gateway.admin.unique_rows import UniqueRowsFormSet
+
 if TYPE_CHECKING:
     from gateway.admin_base import ModelAdmin, TabularInline
 
     class _Page(ModelAdmin, TabularInline): ...
-
-    _InlineFormSet = forms.BaseInlineFormSet[Any, Any, Any]
 else:
     _Page = object
-    _InlineFormSet = forms.BaseInlineFormSet
 
 
 class OrderedRows(_Page):
@@ -35,7 +34,7 @@ class OrderedRows(_Page):
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
-class OrderedFormSet(_InlineFormSet):
+class OrderedFormSet(UniqueRowsFormSet):
     """Puts added rows at the end, unless a position is given."""
 
     def add_fields(self, form: Any, index: int | None) -> None:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from gateway.admin.entries import ModelEntryInline
+from gateway.admin.unique_rows import UniqueRowsFormSet
 from gateway.admin_base import TabularInline
 from routing.models import ClassifierEntry, KindRule, Policy, Scene
 from routing.policy_rules import faults_of_policy
@@ -19,11 +20,9 @@ from routing.policy_rules import faults_of_policy
 if TYPE_CHECKING:
     _PolicyModelForm = forms.ModelForm[Policy]
     _SceneChoiceField = forms.ModelMultipleChoiceField[Scene]
-    _InlineFormSet = forms.BaseInlineFormSet[Any, Any, Any]
 else:
     _PolicyModelForm = forms.ModelForm
     _SceneChoiceField = forms.ModelMultipleChoiceField
-    _InlineFormSet = forms.BaseInlineFormSet
 
 
 # Where a policy carries the scenes of its form until they are saved.
@@ -123,7 +122,7 @@ class ClassifierEntryInline(ModelEntryInline):
     classes = ("for-smart",)
 
 
-class KindRuleFormSet(_InlineFormSet):
+class KindRuleFormSet(UniqueRowsFormSet):
     """The rules for kinds of a policy, checked against its scenes."""
 
     _choices: dict[str, list[tuple[Any, str]]]

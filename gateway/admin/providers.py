@@ -20,6 +20,7 @@ from gateway.admin.health import cooling_mark, with_cooling_count
 from gateway.admin.late_pricing import price_unpriced_calls
 from gateway.admin.prices import PriceInline
 from gateway.admin.provider_forms import CredentialForm, ProviderForm
+from gateway.admin.unique_rows import UniqueRowsFormSet
 from gateway.admin.write_only import WriteOnly
 from gateway.admin_base import SwitchableAdmin, TabularInline, column, list_link
 from providers import catalog
@@ -52,6 +53,7 @@ class CredentialInline(WriteOnly, TabularInline):
 
     model = Credential
     form = CredentialForm
+    formset = UniqueRowsFormSet
     fields = ("name", "secret", "stored", "position", "is_enabled")
     readonly_fields = ("stored",)
 

@@ -31,8 +31,15 @@ class QuotaForm(_ModelForm):
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]  # Django's own hook, which the stubs leave out
         quota = self.instance
-        subjects = (quota.team_id, quota.user_id, quota.key_id)
-        if quota.pk is not None or sum(pk is not None for pk in subjects) != 1:
+        if quota.pk is not None:
+            return
+        if sum(pk is not None for pk in (quota.team_id, quota.user_id, quota.key_id)) != 1:
+            # Whoever is wrong is named at the field; the constraint of the database says it again, by its name.
+            if {"team", "user", "key"} & set(self.errors):
+                self.errors.pop(NON_FIELD_ERRORS, None)
+            elif NON_FIELD_ERRORS in self.errors:
+                self.errors.pop(NON_FIELD_ERRORS)
+                self.add_error(None, _("Choose one of team, user and key."))
             return
         if {"unit", "window", "currency"} & set(self.errors) or (other := overlapping(quota)) is None:
             return
