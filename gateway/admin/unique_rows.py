@@ -29,7 +29,7 @@ class UniqueRowsFormSet(_InlineFormSet):
         met: set[tuple[Any, ...]] = set()
         for form in self.forms:
             data = getattr(form, "cleaned_data", {})
-            if not form.has_changed() and not form.instance.pk or data.get("DELETE") or names[-1] in form.errors:
+            if (not form.has_changed() and not form.instance.pk) or data.get("DELETE") or names[-1] in form.errors:
                 continue
             values = tuple(getattr(form.instance, self.model._meta.get_field(name).attname) for name in names)
             if values in met and names[-1] in form.fields:
