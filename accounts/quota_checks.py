@@ -1,8 +1,13 @@
 """What is odd about a quota beside others: one of the same is there already, or another one is stricter anyway."""
 
+from collections.abc import Iterable
+
 from django.db.models import Q
 
-from accounts.models import Quota
+from accounts.models import Quota, UsageDaily
+from providers.models import Model, Price
+from providers.presets import PRESETS, base_url_of
+from providers.pricing import price_list_for
 
 # From the shortest to the longest.
 _WINDOWS = list(Quota.Window)
@@ -39,3 +44,22 @@ def stricter(quota: Quota) -> list[Quota]:
     if quota.unit == Quota.Unit.COST:
         rows = rows.filter(currency=quota.currency)
     return list(rows.select_related("team", "user", "key__user").order_by("pk"))
+
+
+def is_unpriced(currency: str) -> bool:
+    """Return whether no call counts for a quota in `currency`: no price is in it, and no call was booked in it."""
+    if Price.objects.filter(currency=currency).exists() or UsageDaily.objects.filter(currency=currency).exists():
+        return False
+    return not any(_currency_of(model) == currency for model in _models_in_use())
+
+
+def _models_in_use() -> Iterable[Model]:
+    return Model.objects.filter(is_enabled=True, provider__is_enabled=True).select_related("provider")
+
+
+def _currency_of(model: Model) -> str:
+    """Return the currency of the price that a model has without an administrator's, "" if it has none."""
+    provider = model.provider
+    wire_format = provider.wire_format or PRESETS[provider.kind].wire_format
+    price = price_list_for(provider.kind, base_url_of(provider.kind, provider.base_url, wire_format), model.model_id)
+    return price.currency if price is not None else ""

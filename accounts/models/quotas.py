@@ -1,14 +1,27 @@
 """Limits on use, and what was used of them."""
 
+from decimal import Decimal
+
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from accounts.models.people import ApiKey, Team, User
 from providers.row import Row
+
+
+def measured(unit: str, currency: str, amount: Decimal, written: str) -> str:
+    """Return `amount`, of which `written` is the number as it is shown, with what it is an amount of."""
+    if unit == Quota.Unit.COST:
+        return f"{written} {currency}"
+    count = 1 if amount == 1 else 2
+    if unit == Quota.Unit.REQUESTS:
+        return ngettext("%(amount)s request", "%(amount)s requests", count) % {"amount": written}
+    return ngettext("%(amount)s token", "%(amount)s tokens", count) % {"amount": written}
 
 
 class Quota(Row):
@@ -76,6 +89,10 @@ class Quota(Row):
         amount = f"{self.limit.normalize():f}"
         what = f"{amount} {self.currency}" if self.unit == self.Unit.COST else f"{amount} {self.unit}"
         return f"{self.subject_name()}: {what} / {self.window}"
+
+    def subject_field(self) -> str:
+        """Return which of the three relations is set."""
+        return "team" if self.team_id is not None else "user" if self.user_id is not None else "key"
 
     def subject_name(self) -> str:
         """Return the subject as a configuration file writes it."""

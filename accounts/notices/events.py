@@ -14,6 +14,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Quota
+from accounts.models.quotas import measured
 
 Facts = Mapping[str, Any]
 Lines = list[tuple[str, str]]  # label, value
@@ -106,10 +107,10 @@ _AT_THE_LIMIT = {
 
 
 def _quota_lines(facts: Facts, zone: tzinfo) -> Lines:
-    unit = facts["currency"] if facts["unit"] == Quota.Unit.COST else str(Quota.Unit(facts["unit"]).label)
-    values = {"used": _amount(facts["used"]), "limit": _amount(facts["limit"]), "unit": unit}
+    limit = measured(facts["unit"], facts["currency"], Decimal(str(facts["limit"])), _amount(facts["limit"]))
+    values = {"used": _amount(facts["used"]), "limit": limit}
     return [
-        (gettext("Used"), gettext("%(used)s of %(limit)s %(unit)s") % values),
+        (gettext("Used"), gettext("%(used)s of %(limit)s") % values),
         (gettext("Window"), str(Quota.Window(facts["window"]).label)),
         (gettext("Resets"), _moment(facts["resets_at"], zone) or gettext("never")),
         (gettext("At the limit"), str(_AT_THE_LIMIT.get(facts["action"], ""))),

@@ -14,31 +14,16 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import counters
 from accounts.models import Quota, QuotaRaise, QuotaWindow, User
-from accounts.quota_checks import stricter
+from accounts.quota_checks import is_unpriced, stricter
 from accounts.roles import in_charge_of
-from gateway.admin.quota_forms import QuotaForm
+from gateway.admin.quota_forms import QuotaForm, measured, subject_text
 from gateway.admin.quota_raises import RaiseInline
-from gateway.admin_base import LedgerAdmin, ModelAdmin, PermanentAdmin, column, grouped
+from gateway.admin_base import LedgerAdmin, ModelAdmin, PermanentAdmin, column
 from gateway.admin_scope import is_restricted
 
 STARTS, ENDS = column(QuotaWindow, "starts_at"), column(QuotaWindow, "ends_at")
 RAISE_STARTS, RAISE_ENDS = column(QuotaRaise, "starts_at"), column(QuotaRaise, "ends_at")
 _AMOUNT: "DecimalField[Decimal, Decimal]" = DecimalField(max_digits=24, decimal_places=6)
-
-
-def subject_text(quota: Quota) -> str:
-    """Return the team, the person or the key that is limited."""
-    if quota.team is not None:
-        return gettext("team %(name)s") % {"name": quota.team}
-    if quota.user is not None:
-        return gettext("user %(name)s") % {"name": quota.user}
-    return gettext("key %(name)s") % {"name": quota.key}
-
-
-def measured(quota: Quota, amount: Decimal) -> str:
-    """Return `amount` in the unit of `quota`."""
-    unit = quota.currency if quota.unit == Quota.Unit.COST else quota.get_unit_display()
-    return f"{grouped(amount)} {unit}"
 
 
 def with_raises(queryset: QuerySet[Any], quota: str) -> QuerySet[Any]:
@@ -73,6 +58,13 @@ class QuotaAdmin(PermanentAdmin):
         (_("Limit"), {"fields": ("unit", "window", "limit", "currency", "action", "is_active")}),
     )
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fields; a quota that is there has one subject, and a currency only if it is on cost."""
+        if obj is None:
+            return self.fieldsets
+        limit = [name for name in self.fieldsets[1][1]["fields"] if name != "currency" or obj.unit == Quota.Unit.COST]
+        return [(_("Whose"), {"fields": (obj.subject_field(),)}), (_("Limit"), {"fields": limit})]
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the quotas with what is raised now."""
         return with_raises(super().get_queryset(request), "pk")
@@ -106,8 +98,11 @@ class QuotaAdmin(PermanentAdmin):
         return in_charge_of(rows, request.user).exclude(**own)
 
     def save_model(self, request: HttpRequest, obj: Quota, form: Any, change: bool) -> None:
-        """Save the quota, and say so if another one refuses calls before it is reached."""
+        """Save the quota, and say so if another one refuses calls before it is reached, or no call counts."""
         super().save_model(request, obj, form, change)
+        if obj.is_active and obj.unit == Quota.Unit.COST and is_unpriced(obj.currency):
+            text = gettext("No model has a price in %(currency)s: until one has, this quota counts nothing.")
+            self.message_user(request, text % {"currency": obj.currency}, messages.WARNING)
         for other in stricter(obj):
             values = {
                 "subject": subject_text(other),

@@ -294,7 +294,7 @@ def _plain(quota: Quota, used: Decimal) -> str:
 def _measured(quota: Quota, used: Decimal) -> str:
     if quota.unit == Quota.Unit.COST:
         return money(used, quota.currency)
-    return f"{grouped(used)} {quota.get_unit_display()}"
+    return measured(quota, used)
 
 
 def urls() -> list[URLPattern]:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import ApiKey, Quota, Team, User
+from providers.models import Model, Price, Provider
 from tests.admin.pages import AdminTestCase, list_url, row_url
 
 
@@ -37,6 +38,21 @@ class Quotas(AdminTestCase):
         response = self.add(is_active="on", **fields)
         self.assertEqual(response.status_code, 302, getattr(response, "context", None))
         return [str(message) for message in get_messages(response.wsgi_request) if message.level_tag == "warning"]
+
+    def test_a_quota_in_a_currency_without_a_price_is_told_to_count_nothing(self) -> None:
+        team = {"team": self.team.pk, "unit": "cost"}
+        [text] = self.warnings(currency="CNY", window="month", **team)
+        self.assertIn("No model has a price in CNY", text)
+        provider = Provider.objects.create(name="qwen", kind="dashscope")
+        Model.objects.create(provider=provider, model_id="qwen3-coder-plus")
+        self.assertEqual(self.warnings(currency="CNY", **team), [])  # the bundled list has it
+        self.assertEqual(len(self.warnings(currency="EUR", **team)), 1)
+        model = Model.objects.create(provider=provider, model_id="own")
+        Price.objects.create(
+            model=model, currency="EUR", input_per_million=1, output_per_million=1, valid_from=timezone.now()
+        )
+        self.assertEqual(self.warnings(currency="EUR", window="week", **team), [])
+        self.assertEqual(self.warnings(unit="tokens", team=self.team.pk), [])
 
     def test_limits_that_are_no_amounts(self) -> None:
         for limit, message in (
@@ -70,7 +86,7 @@ class Quotas(AdminTestCase):
         # Of tokens the currency tells nothing apart.
         for fields in ({}, {"currency": "CNY"}, {"limit": "5", "action": "warn"}):
             errors = self.errors(team=self.team.pk, **fields)
-            text = "This quota is there already: team core: 1000 tokens / day."
+            text = "This quota is there already: team core: 1,000 tokens / day."
             self.assertEqual(list(errors), ["window"])
             self.assertTrue(errors["window"][0].startswith(text))
         Quota.objects.update(is_active=False)
@@ -94,7 +110,7 @@ class Quotas(AdminTestCase):
         )
         self.assertEqual(len(self.warnings(user=self.user.pk, window="5h", limit="600")), 1)
         self.assertEqual(self.warnings(key=self.key.pk, window="total", limit="9999"), [])
-        self.assertEqual(self.warnings(key=self.key.pk, unit="cost", limit="9999"), [])
+        self.assertNotIn("stricter", str(self.warnings(key=self.key.pk, unit="cost", limit="9999")))
         quota = Quota.objects.get(key=self.key, window="total")
         forms = {"raises-TOTAL_FORMS": "0", "raises-INITIAL_FORMS": "0"}
         data = {"limit": "-5", "action": "block", "is_active": "on", **forms}

@@ -40,6 +40,26 @@ def moment_fields(name: str, moment: datetime | None) -> dict[str, str]:
     return {f"{name}_0": f"{local(moment):%Y-%m-%d}", f"{name}_1": f"{local(moment):%H:%M:%S}"}
 
 
+class Page(QuotaCase):
+    def test_a_quota_shows_its_one_subject_and_a_currency_only_of_costs(self) -> None:
+        page = self.client.get(row_url(self.quota))
+        self.assertContains(page, "field-key")
+        self.assertContains(page, "field-currency")
+        self.assertNotContains(page, "field-team")
+        self.assertContains(page, 'value="100"')
+        calls = Quota.objects.create(user=self.key.user, unit="requests", window="day", limit=20)
+        page = self.client.get(row_url(calls))
+        self.assertContains(page, "field-user")
+        self.assertNotContains(page, "field-currency")
+
+    def test_amounts_are_counted_as_people_do(self) -> None:
+        Quota.objects.create(user=self.key.user, unit="requests", window="day", limit=1)
+        Quota.objects.create(user=self.key.user, unit="tokens", window="day", limit=5000)
+        page = self.client.get(list_url(Quota))
+        for text in ("100 USD", "1 request<", "5,000 tokens"):
+            self.assertContains(page, text)
+
+
 class Raising(QuotaCase):
     def save(self, *rows: dict[str, Any]) -> HttpResponse:
         data: dict[str, Any] = {
