@@ -14,8 +14,7 @@ from accounts.key_limits import minute_limits
 from accounts.models import ApiKey, Quota
 from accounts.networks import clean_networks
 from gateway.admin.delivery import BulkDeliveryForm, DeliveryForm
-from gateway.admin.line_fields import LinesField
-from gateway.admin_base import JSONField
+from gateway.admin.line_fields import LinesField, PatternsField
 from providers.models import name_validator
 
 if TYPE_CHECKING:
@@ -101,13 +100,15 @@ class BulkRotateForm(BulkDeliveryForm, GraceForm):
     """How many keys get new secrets."""
 
 
-def clean_patterns(patterns: list[Any]) -> list[str]:
-    """Return a list of names of models or patterns. Raises `ValidationError` for another value."""
-    if not all(isinstance(pattern, str) and pattern for pattern in patterns):
-        raise ValidationError(
-            _("Enter a JSON list of names or patterns, e.g. %(example)s."), params={"example": '["main/*"]'}
-        )
-    return list(patterns)
+def _models_field() -> PatternsField:
+    text = _("Names of models, or patterns such as main/* and claude-haiku-*, one per line. Empty: all.")
+    return PatternsField(label=capfirst(ApiKey._meta.get_field("allowed_models").verbose_name), help_text=text)
+
+
+def _concurrency_field() -> forms.IntegerField:
+    return forms.IntegerField(
+        label=capfirst(_("calls at the same time")), required=False, min_value=1, max_value=32_767
+    )
 
 
 def _networks_field() -> LinesField:
@@ -144,18 +145,9 @@ class IssueForm(BulkDeliveryForm, MinuteLimitsForm, LifetimeForm):
     name = forms.CharField(
         label=capfirst(_("name of the keys")), max_length=60, validators=[name_validator], initial="claude-code"
     )
-    allowed_models = JSONField(
-        label=capfirst(_("allowed models")),
-        default=list,
-        initial=[],
-        required=False,
-        widget=forms.Textarea(attrs={"rows": 2}),
-        help_text=ApiKey._meta.get_field("allowed_models").help_text,
-    )
+    allowed_models = _models_field()
     allowed_networks = _networks_field()
-    max_concurrency = forms.IntegerField(
-        label=capfirst(_("calls at the same time")), required=False, min_value=1, max_value=32_767
-    )
+    max_concurrency = _concurrency_field()
     field_order = (
         "name",
         "lifetime",
@@ -168,10 +160,6 @@ class IssueForm(BulkDeliveryForm, MinuteLimitsForm, LifetimeForm):
         "links_as",
     )
 
-    def clean_allowed_models(self) -> list[str]:
-        """Return the list of patterns. Raises `ValidationError` for another value."""
-        return clean_patterns(self.cleaned_data["allowed_models"])
-
     def clean_allowed_networks(self) -> list[str]:
         """Return the networks in their shortest form. Raises `ValidationError` for lines that are none."""
         return clean_networks(self.cleaned_data["allowed_networks"])
@@ -183,7 +171,9 @@ class ApiKeyForm(DeliveryForm, MinuteLimitsForm, LifetimeForm, _ApiKeyModelForm)
     may_limit = True  # else the limits are shown, and stay
     may_scope = True  # likewise what the key may do at the management API
 
+    allowed_models = _models_field()
     allowed_networks = _networks_field()
+    max_concurrency = _concurrency_field()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -198,10 +188,6 @@ class ApiKeyForm(DeliveryForm, MinuteLimitsForm, LifetimeForm, _ApiKeyModelForm)
         for name, unit in LIMITS.items():
             self.fields[name].initial = f"{stored[unit].normalize():f}" if unit in stored else None
             self.fields[name].disabled = not self.may_limit
-
-    def clean_allowed_models(self) -> list[str]:
-        """Return the list of patterns. Raises `ValidationError` for another value."""
-        return clean_patterns(self.cleaned_data["allowed_models"])
 
     def clean_allowed_networks(self) -> list[str]:
         """Return the networks in their shortest form. Raises `ValidationError` for lines that are none."""

@@ -1,5 +1,6 @@
 """Form fields for lists: prompts and lines in a text area, ticks for a fixed choice."""
 
+import json
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -13,6 +14,8 @@ from django.utils.translation import ngettext_lazy
 from routing.models.scenes import MAX_EXAMPLE_LENGTH, MAX_EXAMPLES
 
 _SEPARATOR = re.compile(r"-{3,}")
+# What no name of a model holds; brackets belong to patterns.
+_NO_NAME = re.compile(r"[\s,;\"'{}，、；“”]|^\[.*\]$")
 no_null_characters = ProhibitNullCharactersValidator()
 
 
@@ -82,6 +85,27 @@ class LinesField(forms.Field):
     def joined(self, texts: list[str]) -> str:
         """Return `texts` as one text."""
         return "\n".join(texts)
+
+
+class PatternsField(LinesField):
+    """A list of names of models or patterns. What was copied out of a file, a JSON list, is one too."""
+
+    def split(self, text: str) -> list[str]:
+        """Return the patterns in `text`; a list of JSON that is none of texts stays as it was typed."""
+        try:
+            found = json.loads(text)
+        except ValueError:
+            return super().split(text)
+        is_list = isinstance(found, list) and all(isinstance(each, str) and each.strip() for each in found)
+        return _distinct(found) if is_list else super().split(text)
+
+    def validate(self, value: Any) -> None:
+        """Raise `ValidationError` for each line that names no model."""
+        super().validate(value)
+        text = _("“%(text)s” is no name of a model. Enter one name or pattern per line, without quotes and commas.")
+        faults = [ValidationError(text, params={"text": pattern[:60]}) for pattern in value if _NO_NAME.search(pattern)]
+        if faults:
+            raise ValidationError(faults[:10])
 
 
 class PromptsField(LinesField):

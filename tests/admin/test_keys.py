@@ -118,7 +118,8 @@ class Creation(KeyTestCase):
             {"allowed_models": '{"a": 1}'},
             {"allowed_models": "[1]"},
             {"allowed_models": '[""]'},
-            {"allowed_models": "main/*"},
+            {"allowed_models": '"main/*"'},
+            {"allowed_models": "main/*, other/*"},
             {"lifetime": "100"},
             {"allowed_networks": "10.0.0.0/8\nnot a network"},
             {"allowed_networks": "10.0.0.0/33"},
@@ -135,6 +136,15 @@ class Creation(KeyTestCase):
         page = self.client.get(reverse("admin:accounts_apikey_change", args=(key.pk,)))
         self.assertContains(page, "10.1.0.0/16\n2001:db8::1\n192.0.2.1")
         self.assertEqual((key.allowed_models, key.max_concurrency), (["main/*", "claude-haiku-*"], 2))
+
+    def test_models_are_entered_one_per_line(self) -> None:
+        self.add(allowed_models=" main/* \r\n\r\nclaude-haiku-*\r\nmain/*\r\ngpt-[45]*")
+        key = ApiKey.objects.get()
+        self.assertEqual(key.allowed_models, ["main/*", "claude-haiku-*", "gpt-[45]*"])
+        page = self.client.get(reverse("admin:accounts_apikey_change", args=(key.pk,)))
+        self.assertContains(page, "main/*\nclaude-haiku-*\ngpt-[45]*")
+        refused = self.add(name="other", allowed_models="main big")
+        self.assertContains(refused, "“main big” is no name of a model.")
 
 
 class Life(KeyTestCase):
