@@ -82,6 +82,12 @@ class ChannelForm(_ChannelModelForm):
             self._clean_url(cleaned["url"], bool(cleaned.get("allow_private_network")))
         return cleaned
 
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # Django's own hook, which the stubs leave out
+        if len(self.errors.get("url", ())) > 1:
+            # An address that was refused is not missing too.
+            del self.errors["url"].data[1:]
+
     def _clean_url(self, entered: str, allows_private: bool) -> None:
         """Check the address, also a stored one: what is allowed may have been taken away."""
         try:

@@ -91,6 +91,12 @@ class Channels(AdminTestCase):
             with self.subTest(fields=fields):
                 self.assertIn(message, self.problems(**fields))
 
+    def test_an_address_that_is_refused_is_not_missing_too(self) -> None:
+        problems = self.problems(url="http://127.0.0.1:9/hook")
+        self.assertIn("This is a private address.", problems)
+        self.assertNotIn("Enter the address", problems)
+        self.assertIn("Enter the address", self.problems(url=""))
+
     def test_a_private_address_needs_its_leave_also_later(self) -> None:
         self.post(kind="webhook", url="http://127.0.0.1:9000/in", allow_private_network="on")
         row = NotificationChannel.objects.get()
