@@ -32,12 +32,14 @@ from gateway.admin.role_forms import (
     TeamForm,
     UserForm,
     beneath,
+    by_rank,
     explained_role,
     explained_roles,
     groups_to_give,
     is_superuser,
     may_give_roles,
     permissions_to_give,
+    role_label,
 )
 from gateway.admin_base import ModelAdmin, PermanentAdmin, TimeZoneField, column, see_also
 
@@ -91,6 +93,22 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
         if db_field.name == "permissions" and request is not None:
             kwargs["queryset"] = permissions_to_give(request)
         return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+
+class RoleFilter(admin.SimpleListFilter):
+    """People by role or group, called as elsewhere."""
+
+    title = _("roles and groups")
+    parameter_name = "groups"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the groups, the roles first."""
+        return [(str(group.pk), role_label(group)) for group in by_rank(Group.objects.all())]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        """Return the people in the chosen group."""
+        chosen = self.value()
+        return queryset.filter(groups=chosen) if chosen and chosen.isdecimal() else queryset
 
 
 @admin.register(Team)
@@ -148,7 +166,7 @@ class UserAdmin(_DjangoUserAdmin, PermanentAdmin):
         column(User, "last_login"),
         column(User, "must_change_password"),
     )
-    list_filter = ("is_active", "is_service", "is_staff", "is_superuser", "must_change_password", "team", "groups")
+    list_filter = ("is_active", "is_service", "is_staff", "is_superuser", "must_change_password", "team", RoleFilter)
     list_select_related = ("team", "policy")
     search_fields = ("username", "first_name", "last_name", "email")
     ordering = ("username",)

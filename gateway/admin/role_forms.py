@@ -46,14 +46,19 @@ def permissions_to_give(request: HttpRequest) -> QuerySet[Permission]:
     return rows.filter(Q(group__user=request.user.pk) | Q(user=request.user.pk)).distinct()
 
 
-def groups_to_give(request: HttpRequest) -> QuerySet[Group]:
-    """Return the groups, the roles first, whose permissions the reader has all."""
+def by_rank(groups: QuerySet[Group]) -> QuerySet[Group]:
+    """Return `groups` in the order of the roles, with the others after them by name."""
     rank = Case(
         *(When(name=role.value, then=Value(number)) for number, role in enumerate(Role)),
         default=Value(len(Role)),
         output_field=IntegerField(),
     )
-    groups = Group.objects.alias(rank=rank).order_by("rank", "name")
+    return groups.alias(rank=rank).order_by("rank", "name")
+
+
+def groups_to_give(request: HttpRequest) -> QuerySet[Group]:
+    """Return the groups, the roles first, whose permissions the reader has all."""
+    groups = by_rank(Group.objects.all())
     if is_superuser(request):
         return groups
     beyond = Permission.objects.exclude(pk__in=permissions_to_give(request).values("pk"))

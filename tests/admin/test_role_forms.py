@@ -24,6 +24,17 @@ def person(username: str, *roles: str, **fields: Any) -> User:
     return user
 
 
+class Filter(AdminTestCase):
+    def test_people_are_found_by_role_under_its_name(self) -> None:
+        lead = User.objects.create(username="leader")
+        lead.groups.add(Group.objects.get(name="team_lead"))
+        page = self.client.get(list_url(User))
+        self.assertContains(page, "Team lead</a>")
+        self.assertNotContains(page, "team_lead")
+        found = self.client.get(list_url(User), {"groups": Group.objects.get(name="team_lead").pk})
+        self.assertEqual([user.username for user in found.context["cl"].result_list], ["leader"])
+
+
 class RoleForm(TestCase):
     """The page of a person, for an administrator who is no superuser."""
 
