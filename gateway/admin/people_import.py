@@ -30,6 +30,7 @@ from gateway.admin.key_bulk import issue_page, read_selection
 if TYPE_CHECKING:
     from gateway.admin.accounts import UserAdmin
 
+_SHOWN_STAFF = 20
 _SHOWN = 500
 # Between preview and confirmation the list is in the form: any machine may serve the next step. Signed, so that what is
 # confirmed is what was previewed, by the one who saw it.
@@ -195,10 +196,11 @@ def _shown(row: PlannedRow) -> dict[str, Any]:
 
 def _done_page(page: "UserAdmin", request: HttpRequest, planned: Plan, made: list[User]) -> HttpResponse:
     changed = sum(bool(row.changes) for row in planned.rows) - len(made)
-    parts = [
-        ngettext("%(count)d person was made.", "%(count)d people were made.", len(made)) % {"count": len(made)},
-        ngettext("%(count)d person was changed.", "%(count)d people were changed.", changed) % {"count": changed},
-    ]
+    parts = [ngettext("%(count)d person was made.", "%(count)d people were made.", len(made)) % {"count": len(made)}]
+    if changed:
+        text = ngettext("%(count)d person was changed.", "%(count)d people were changed.", changed)
+        parts.append(text % {"count": changed})
+    staff = [user for user in made if user.is_staff and user.is_active]
     active = [user.pk for user in made if user.is_active]
     context = _context(
         page,
@@ -206,6 +208,8 @@ def _done_page(page: "UserAdmin", request: HttpRequest, planned: Plan, made: lis
         gettext("People imported"),
         parts=parts,
         teams=planned.new_teams,
+        staff=staff[:_SHOWN_STAFF],
+        more_staff=max(0, len(staff) - _SHOWN_STAFF),
         selection=json.dumps(dict.fromkeys(active, "")) if active and page.has_issue_keys_permission(request) else "",
         count=len(active),
     )

@@ -15,7 +15,7 @@ from openpyxl import load_workbook
 from accounts import people_files
 from accounts.models import ApiKey, Team, User
 from gateway.admin import people_import
-from tests.admin.pages import AdminTestCase, list_url
+from tests.admin.pages import AdminTestCase, list_url, row_url
 
 URL = "admin:accounts_user_import"
 LIST = "用户名,姓名,团队,角色,备注\r\nlilei,李雷,Core,成员,x\r\nada,Ada L,Core,,y\r\n"
@@ -53,6 +53,13 @@ class Importing(ImportCase):
         self.assertEqual(self.people(), {"lilei", "ada"})
         self.assertEqual(User.objects.get(username="lilei").team, self.core)
         self.assertEqual(LogEntry.objects.filter(change_message="Imported from a list.").count(), 2)
+
+    def test_who_may_log_in_but_has_no_password_is_told(self) -> None:
+        done = self.confirm(self.upload("username,roles\nlead,team lead\nada,member\n"))
+        self.assertContains(done, "These may log in here, but have no password yet.")
+        self.assertContains(done, f'<a href="{row_url(User.objects.get(username="lead"))}">lead</a>')
+        self.assertNotContains(done, row_url(User.objects.get(username="ada")))
+        self.assertNotContains(done, "0 people")
 
     def test_the_keys_of_those_who_are_new_are_one_click_away(self) -> None:
         done = self.confirm(self.upload())
