@@ -49,5 +49,6 @@ def unique_columns(constraint: BaseConstraint) -> list[str]:
     """Return the names of the columns that are unique together by `constraint`, none for any other constraint."""
     if not isinstance(constraint, UniqueConstraint) or constraint.condition is not None:
         return []
-    names = [expression.name for expression in constraint.expressions if isinstance(expression, F)]
+    # The stubs leave the name out.
+    names = [str(vars(expression)["name"]) for expression in constraint.expressions if isinstance(expression, F)]
     return names if len(names) == len(constraint.expressions) else []

@@ -108,7 +108,7 @@ class RoleFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
         """Return the people in the chosen group."""
         chosen = self.value()
-        return queryset.filter(groups=chosen) if chosen and chosen.isdecimal() else queryset
+        return queryset.filter(groups=int(chosen)) if chosen and chosen.isdecimal() else queryset
 
 
 @admin.register(Team)

@@ -24,7 +24,7 @@ from accounts.reports.budgets import Budget, budgets
 from accounts.roles import visible
 from gateway.admin.charts import ranking
 from gateway.admin.keys import key_state_text
-from gateway.admin.quotas import measured, subject_text
+from gateway.admin.quota_forms import measured, subject_text
 from gateway.admin.report_form import WITHOUT, ReportForm
 from gateway.admin.report_links import parameters
 from gateway.admin.report_tables import amount, cell, count, money, row_labels, usage_columns

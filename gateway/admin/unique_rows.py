@@ -20,18 +20,19 @@ class UniqueRowsFormSet(_InlineFormSet):
     def clean(self) -> None:
         """Put an error at the second of two rows that a constraint of the model lets only one be of."""
         super().clean()
-        for constraint in self.model._meta.constraints:
+        options = self.form._meta.model._meta
+        for constraint in options.constraints:
             own = [name for name in unique_columns(constraint) if name != self.fk.name]
             if own and self.fk.name in unique_columns(constraint):
-                self._check(own)
+                self._check(own, [options.get_field(name).attname for name in own])
 
-    def _check(self, names: list[str]) -> None:
+    def _check(self, names: list[str], attributes: list[str]) -> None:
         met: set[tuple[Any, ...]] = set()
         for form in self.forms:
             data = getattr(form, "cleaned_data", {})
             if (not form.has_changed() and not form.instance.pk) or data.get("DELETE") or names[-1] in form.errors:
                 continue
-            values = tuple(getattr(form.instance, self.model._meta.get_field(name).attname) for name in names)
+            values = tuple(getattr(form.instance, attribute) for attribute in attributes)
             if values in met and names[-1] in form.fields:
                 form.add_error(names[-1], ValidationError(_("This is in the list already.")))
             met.add(values)
