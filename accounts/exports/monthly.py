@@ -25,7 +25,7 @@ from accounts.exports.reports import about, add_report
 from accounts.exports.selection import booked
 from accounts.exports.sheets import Book
 from accounts.exports.statements import statement, statement_html
-from accounts.models import AuditEntry, MonthlyExport, Team, UsageDaily, User
+from accounts.models import AuditEntry, ClosedMonth, MonthlyExport, Team, UsageDaily, User
 from accounts.notices import events, outbox
 from accounts.reports import Period, Query, business_day, run
 from routing.models import RuntimeSettings
@@ -47,6 +47,8 @@ class MailNotSetUp(Exception):
 
 def run_due(now: datetime) -> None:
     """Make the export of the month before, from the second day of a month on, if it is switched on and not made yet.
+
+    It is made and sent once more when the month was closed after it: what was found until then is in no file yet.
 
     To be called at will, by every process: one makes it. One that failed is tried again after a while, one whose
     process died after an hour.
@@ -75,14 +77,21 @@ def _claim(month: date, now: datetime) -> MonthlyExport | None:
     export, is_new = MonthlyExport.objects.get_or_create(month=month, defaults={"started_at": now, "attempts": 1})
     if is_new:
         return export
+    begun = {"status": MonthlyExport.Status.RUNNING, "started_at": now, "finished_at": None}
+    closed = ClosedMonth.objects.filter(month=month).values_list("closed_at", flat=True).first()
+    if closed is not None:
+        # Begun before: what a run under way has read is from before the closing too, but it may not have finished.
+        before = MonthlyExport.objects.filter(pk=export.pk, status=MonthlyExport.Status.DONE, started_at__lt=closed)
+        if before.update(**begun, attempts=1, files=[], recipients=[], error=""):
+            export.refresh_from_db()
+            return export
     waits = _BACKOFF * 2 ** max(0, export.attempts - 1)
     is_due = Q(status=MonthlyExport.Status.FAILED, finished_at__lte=now - waits) | Q(
         status=MonthlyExport.Status.RUNNING, started_at__lte=now - DEAD_AFTER
     )
     # Who sees the row as it was changes it; all others find it changed.
     mine = MonthlyExport.objects.filter(is_due, pk=export.pk, attempts=export.attempts, attempts__lt=MAX_ATTEMPTS)
-    running = MonthlyExport.Status.RUNNING
-    if not mine.update(status=running, started_at=now, finished_at=None, attempts=F("attempts") + 1):
+    if not mine.update(**begun, attempts=F("attempts") + 1):
         return None
     export.refresh_from_db()
     return export
@@ -126,7 +135,8 @@ def _finish(export: MonthlyExport, status: MonthlyExport.Status, error: str) -> 
     mine = MonthlyExport.objects.filter(pk=export.pk, attempts=export.attempts, status=MonthlyExport.Status.RUNNING)
     month = f"{export.month:%Y-%m}"
     has_failed = status == MonthlyExport.Status.FAILED
-    occasion = f"export:{month}:failed" if has_failed else f"export:{month}"
+    # By the day: the files of a month that was closed afterwards are another piece of news.
+    occasion = f"export:{month}:failed" if has_failed else f"export:{month}:{export.started_at:%Y-%m-%d}"
     facts = {"month": month, "error": error[:500]} if has_failed else {"month": month, "files": export.files}
     with transaction.atomic():
         is_mine = bool(mine.update(status=status, error=error[:500], finished_at=timezone.now()))

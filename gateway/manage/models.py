@@ -183,9 +183,9 @@ def _write(provider: Provider, model_id: str, given: Mapping[str, Any]) -> None:
     answer=RefreshOut,
     is_atomic=False,
 )
-def refresh_models(caller: Caller, data: Refresh) -> RefreshOut:
+def refresh_models(caller: Caller, data: Refresh | None = None) -> RefreshOut:
     providers = Provider.objects.order_by("name")
-    if data.platform is not None:
+    if data is not None and data.platform is not None:
         providers = providers.filter(name=data.platform)
         if not providers:
             raise invalid(platform=f"there is no platform {data.platform}")

@@ -58,7 +58,8 @@ class TestAllOut(Schema):
     answer=TestOut,
     is_atomic=False,
 )
-def test_platform(caller: Caller, pk: int, data: Test) -> TestOut:
+def test_platform(caller: Caller, pk: int, data: Test | None = None) -> TestOut:
+    data = data or Test()
     provider = find_to_change(caller, Provider.objects.all(), pk=pk)
     chat_model = ""
     if data.chat or data.model is not None:
@@ -78,7 +79,8 @@ def test_platform(caller: Caller, pk: int, data: Test) -> TestOut:
     answer=TestAllOut,
     is_atomic=False,
 )
-def test_all_platforms(caller: Caller, data: Test) -> TestAllOut:
+def test_all_platforms(caller: Caller, data: Test | None = None) -> TestAllOut:
+    data = data or Test()
     if data.model is not None:
         raise invalid(model="is for the test of one platform")
     end = time.monotonic() + _TEST_ALL_S

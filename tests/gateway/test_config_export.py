@@ -86,7 +86,7 @@ class RotateEncryptionTest(ConfigCase):
         with override_settings(ENCRYPTION_KEYS=[OLD_KEY]):
             self.apply(FULL)
         with override_settings(ENCRYPTION_KEYS=[NEW_KEY, OLD_KEY]):
-            self.assertEqual(self.rotate(), "2 credentials encrypted anew.\n")
+            self.assertEqual(self.rotate(), "2 secrets encrypted anew.\n")
         with override_settings(ENCRYPTION_KEYS=[NEW_KEY]):
             self.assertEqual([row.secret() for row in Credential.objects.all()], list(SECRETS[:2]))
 
@@ -107,7 +107,7 @@ class RotateEncryptionTest(ConfigCase):
             channel.set_secret("shared-secret-of-the-chat")
             channel.save()
         with override_settings(ENCRYPTION_KEYS=[NEW_KEY, OLD_KEY]):
-            self.assertEqual(self.rotate(), "2 credentials encrypted anew.\n")
+            self.assertEqual(self.rotate(), "2 secrets encrypted anew.\n")
         with override_settings(ENCRYPTION_KEYS=[NEW_KEY]):
             self.assertEqual(handovers.open_once(token, "").secret, secret)
             self.assertEqual(NotificationChannel.objects.get().secret(), "shared-secret-of-the-chat")

@@ -130,13 +130,13 @@ class Live(ManageTestCase):
         self.refused(self.ask("POST", f"platforms/{self.good.pk}/test", {"model": "none"}), 400, "model")
 
     def test_one_that_fails_does_not_stop_the_others(self) -> None:
-        [dead, good] = self.answer("POST", "platforms/test")["items"]
+        [dead, good] = self.answer("POST", "platforms/test", b"")["items"]
         self.assertEqual((dead["platform"], dead["ok"], dead["reachable"]), ("a-dead", False, False))
         self.assertTrue(dead["message"])
         self.assertEqual((good["platform"], good["ok"]), ("good", True))
 
     def test_lists_of_models_are_refreshed_one_by_one(self) -> None:
-        [dead, good] = self.answer("POST", "models/refresh")["items"]
+        [dead, good] = self.answer("POST", "models/refresh", b"")["items"]
         self.assertEqual((dead["ok"], good["ok"]), (False, True))
         self.assertTrue(dead["error"])
         self.assertEqual((good["added"], good["gone"]), (1, 1))

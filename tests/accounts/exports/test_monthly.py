@@ -16,7 +16,7 @@ from openpyxl import load_workbook
 
 from accounts.exports import monthly
 from accounts.exports.monthly import DEAD_AFTER, MAX_ATTEMPTS, run_due, write_month
-from accounts.models import AuditEntry, MonthlyExport, Notification, Team, UsageDaily, User
+from accounts.models import AuditEntry, ClosedMonth, MonthlyExport, Notification, Team, UsageDaily, User
 from routing.models import RuntimeSettings
 from tests.accounts.books import person
 
@@ -84,6 +84,22 @@ class Monthly(MonthlyCase):
         self.assertEqual((row.status, row.attempts, row.error), ("done", 1, ""))
         self.assertIsNotNone(row.finished_at)
 
+    def test_it_is_made_and_sent_again_when_the_month_was_closed_after_it(self) -> None:
+        self.change(monthly_export_recipients="fin@example.com")
+        run_due(NOW)
+        UsageDaily.objects.update(calls=3)
+        ClosedMonth.objects.create(month=NOVEMBER)
+        ClosedMonth.objects.update(closed_at=NOW + timedelta(days=4))
+        for hours in (0, 1, 24):
+            run_due(NOW + timedelta(days=4, hours=hours, minutes=10))
+        row = self.row()
+        self.assertEqual((row.status, row.attempts, row.recipients), ("done", 1, ["fin@example.com"]))
+        self.assertEqual(len(mail.outbox), 2)
+        focus = gzip.decompress((self.folder / "2026-11" / "focus-2026-11.csv.gz").read_bytes()).decode()
+        self.assertIn(",3,", focus)
+        occasions = set(Notification.objects.values_list("occasion", flat=True))
+        self.assertEqual(occasions, {"export:2026-11:2026-12-02", "export:2026-11:2026-12-06"})
+
     def test_it_waits_for_the_second_day_of_the_business_time_zone_and_for_the_switch(self) -> None:
         run_due(datetime(2026, 12, 1, 23, tzinfo=UTC))
         self.assertFalse(MonthlyExport.objects.exists())
@@ -124,7 +140,7 @@ class Monthly(MonthlyCase):
         failed, done = Notification.objects.order_by("pk")
         self.assertEqual((failed.event, failed.occasion), ("monthly_export", "export:2026-11:failed"))
         self.assertIn("NotADirectoryError", failed.content["error"])
-        self.assertEqual((done.occasion, done.content["files"]), ("export:2026-11", self.row().files))
+        self.assertEqual((done.occasion, done.content["files"]), ("export:2026-11:2026-12-02", self.row().files))
         self.assertNotIn("error", done.content)
 
     def test_one_that_another_process_took_over_is_not_told(self) -> None:
