@@ -31,9 +31,12 @@ def test_beside_a_running_gateway_and_interrupted() -> None:
             with subprocess.Popen(
                 command, cwd=ROOT, env=gateway.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             ) as process:
-                (request,) = upstream.wait_requests(1)
-                process.send_signal(signal.SIGINT)
-                out, error = process.communicate(timeout=20)
+                try:
+                    (request,) = upstream.wait_requests(1)
+                    process.send_signal(signal.SIGINT)
+                    out, error = process.communicate(timeout=20)
+                finally:
+                    process.kill()  # else leaving the block waits for one that was not interrupted
             assert (process.returncode, out) == (130, "")
             assert error.strip() == "CommandError: Interrupted; nothing was stored."
             request.wait_end()
