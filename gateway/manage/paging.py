@@ -1,7 +1,7 @@
 """Pages of lists: from one row to the next, so that a page costs the same wherever it is and no row is missed."""
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -46,7 +46,8 @@ def page_of(
 
 def moment_cursor(moment: datetime, pk: UUID) -> str:
     """Return the `next` of a list that is ordered by a moment."""
-    return f"{moment.isoformat()}_{pk.hex}"
+    # Without a +, which an address that is put together carelessly turns into a space.
+    return f"{moment.astimezone(UTC).isoformat().removesuffix('+00:00')}Z_{pk.hex}"
 
 
 def read_moment_cursor(text: str) -> tuple[datetime, UUID]:

@@ -3,7 +3,7 @@
 import re
 import zlib
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from django.db.models import Q
@@ -14,6 +14,7 @@ from pydantic import Field
 
 from accounts import audit
 from accounts.models import AuditEntry, CallRecord
+from accounts.reports.sources import ESTIMATED, FAILED, FALLBACK, UNPRICED
 from gateway.capture import purge_older, read_stage
 from gateway.config.rows import identity_of
 from gateway.manage.auth import Caller
@@ -25,6 +26,7 @@ from gateway.models import Capture
 from routing.models import RuntimeSettings
 
 router = Router(tags=["records"])
+_MARKS = {"failed": FAILED, "fallback": FALLBACK, "estimated": ESTIMATED, "unpriced": UNPRICED}
 _STAGES = ("client_request", "upstream_request", "upstream_response", "client_response")
 _REQUEST_ID = re.compile(r"(?:req_)?([0-9a-fA-F]{32}|[0-9a-fA-F-]{36})")
 
@@ -123,6 +125,9 @@ class RecordFilter(PageQuery):
     scene: str = ""
     kind: str = ""
     status: str = ""
+    only: Literal["failed", "fallback", "estimated", "unpriced"] | None = Field(
+        None, description="Those that the reports count under this name."
+    )
     session: str = ""
     request_id: str = Field("", max_length=60)
     from_moment: Moment | None = Field(None, alias="from")
@@ -208,6 +213,8 @@ def list_records(caller: Caller, query: Query[RecordFilter]) -> Page[RecordOut]:
             rows = rows.filter(**{name: value})
     if query.status and query.status not in CallRecord.Status.values:
         raise invalid(status="must be one of " + ", ".join(CallRecord.Status.values))
+    if query.only is not None:
+        rows = rows.filter(_MARKS[query.only])
     if query.key:
         rows = rows.filter(key=key_named(caller, "key", query.key))
     if query.request_id:

@@ -24,7 +24,7 @@ class Records(ManageTestCase):
             found += [record["id"] for record in page["items"]]
             if page["next"] is None:
                 break
-            after = f"&after={page['next'].replace('+', '%2B')}"
+            after = f"&after={page['next']}"
             # What comes meanwhile belongs to the front, and moves nothing.
             rows.book(self.foreign_key)
         self.assertEqual(len(found), 7)
@@ -33,6 +33,7 @@ class Records(ManageTestCase):
     def test_filters(self) -> None:
         first = rows.book(self.plain_key, status=CallRecord.Status.FAILED, http_status=502)
         rows.book(self.foreign_key, model_name="small", session_id="s2", started_at=timezone.now() - timedelta(days=3))
+        CallRecord.objects.filter(pk=first.pk).update(cost=None, currency="", input_tokens=5, usage_is_estimated=True)
         since = (timezone.now() - timedelta(days=1)).isoformat().replace("+", "%2B")
         for query, count in (
             ("", 2),
@@ -43,6 +44,10 @@ class Records(ManageTestCase):
             ("platform=main", 2),
             ("provider=main&scene=闲聊&kind=main", 2),
             ("status=failed", 1),
+            ("only=failed", 1),
+            ("only=unpriced", 1),
+            ("only=estimated", 1),
+            ("only=fallback", 0),
             ("session=s2", 1),
             (f"from={since}", 1),
             (f"to={since}", 1),
