@@ -13,6 +13,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from gateway.admin.price_catalogue import catalogue_view, tiers_text
+from gateway.admin.price_form import PriceForm
 from gateway.admin_base import ModelAdmin, TabularInline, TimeZoneField, column, row_link
 from providers.models import Price
 from providers.price_rows import price_list_of
@@ -68,6 +69,7 @@ class PriceInline(TabularInline):
 class PriceAdmin(ModelAdmin):
     """All prices; new ones with all that a price can have."""
 
+    form = PriceForm
     list_display = (
         column(Price, "valid_from"),
         "model_link",

@@ -75,6 +75,36 @@ class ModelPage(AdminTestCase):
         self.assertIn("above 32,000 tokens 6.1 / 24", page)
         self.assertIn("22:00–06:00 Asia/Shanghai", page)
 
+    def test_tiers_are_entered_one_per_line(self) -> None:
+        make_rows(1)
+        text = "32,000: 6.1 / 24\r\n\r\n128000：8/30//10.5 / 12"
+        self.assertEqual(self.add_price(tiers=text, currency="cny").status_code, 302)
+        new = Price.objects.latest("pk")
+        self.assertEqual(
+            new.tiers,
+            [
+                {"above": 32000, "input": "6.1", "output": "24"},
+                {"above": 128000, "input": "8", "output": "30", "cache_write": "10.5", "cache_write_1h": "12"},
+            ],
+        )
+        self.assertEqual(new.currency, "CNY")
+        for text in (
+            "x",
+            "32000",
+            "32000: 6",
+            "32000: 6 / x",
+            "0: 1 / 2",
+            "9: 1 / 2\n8: 1 / 2",
+            "9: 1/2/3/4/5/6",
+            "[1",
+            "{}",
+        ):
+            with self.subTest(text=text):
+                response = self.add_price(tiers=text)
+                self.assertEqual(set(response.context["adminform"].form.errors), {"tiers"})
+                self.assertContains(response, text)
+        self.assertEqual(Price.objects.count(), 3)
+
     def test_what_is_wrong_with_a_price_is_said_at_its_field(self) -> None:
         make_rows(1)
         wrong = {
@@ -275,7 +305,7 @@ class Forms(AdminTestCase):
             ({"user": str(user.pk), "limit": "-5"}, "greater than or equal to 0"),
             ({"user": str(user.pk), "limit": "abc"}, "Enter a number."),
             ({"user": str(user.pk), "action": "upgrade"}, "not one of the available choices"),
-            ({"team": str(team.pk)}, "This quota is there already: team text0: 1000 tokens / month."),
+            ({"team": str(team.pk)}, "This quota is there already: team text0: 1,000 tokens / month."),
         )
         for change, message in cases:
             with self.subTest(change=change):
