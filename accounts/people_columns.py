@@ -17,7 +17,7 @@ from accounts.roles import Role
 # Column -> what the pages call it, and its names in a head beside its own. Any case; spaces, "_" and "-" are the same.
 COLUMNS: dict[str, tuple["str | Promise", str]] = {
     "username": (gettext_lazy("username"), "user name, login, account, 用户名, 账号, 帐号, 登录名"),
-    "name": (gettext_lazy("name"), "full name, display name, 姓名, 全名"),
+    "name": (gettext_lazy("full name"), "full name, display name, 姓名, 全名"),
     "first_name": (gettext_lazy("first name"), "given name, 名"),
     "last_name": (gettext_lazy("last name"), "surname, family name, 姓"),
     "email": (gettext_lazy("e-mail"), "e mail, mail, email address, 邮箱, 电子邮箱, 电子邮件, 邮件"),
