@@ -195,7 +195,8 @@ def _shown(row: PlannedRow) -> dict[str, Any]:
 
 
 def _done_page(page: "UserAdmin", request: HttpRequest, planned: Plan, made: list[User]) -> HttpResponse:
-    changed = sum(bool(row.changes) for row in planned.rows) - len(made)
+    new = {user.pk for user in made}
+    changed = sum(bool(row.changes) and row.user is not None and row.user.pk not in new for row in planned.rows)
     parts = [ngettext("%(count)d person was made.", "%(count)d people were made.", len(made)) % {"count": len(made)}]
     if changed:
         text = ngettext("%(count)d person was changed.", "%(count)d people were changed.", changed)

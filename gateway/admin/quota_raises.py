@@ -25,6 +25,8 @@ class RaiseForm(_ModelForm):
         super().__init__(*args, **kwargs)
         self.fields["starts_at"].required = False
         self.fields["starts_at"].help_text = _("Empty: now.")
+        if self.instance.pk is not None:
+            self.initial["amount"] = f"{self.instance.amount.normalize():f}"
         self._is_past = self.instance.pk is not None and self.instance.ends_at <= timezone.now()
         if self._is_past:
             for field in self.fields.values():

@@ -59,7 +59,12 @@ class Importing(ImportCase):
         self.assertContains(done, "These may log in here, but have no password yet.")
         self.assertContains(done, f'<a href="{row_url(User.objects.get(username="lead"))}">lead</a>')
         self.assertNotContains(done, row_url(User.objects.get(username="ada")))
-        self.assertNotContains(done, "0 people")
+        self.assertNotContains(done, "changed.")
+
+    def test_a_new_person_of_whom_only_the_name_is_given_is_one_more(self) -> None:
+        User.objects.create(username="bert")
+        done = self.confirm(self.upload("username,email\nada,\nbert,b@x.example\n"))
+        self.assertContains(done, "1 person was made. 1 person was changed.")
 
     def test_the_keys_of_those_who_are_new_are_one_click_away(self) -> None:
         done = self.confirm(self.upload())

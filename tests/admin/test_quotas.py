@@ -47,8 +47,10 @@ class Page(QuotaCase):
         self.assertContains(page, "field-currency")
         self.assertNotContains(page, "field-team")
         self.assertContains(page, 'value="100"')
-        calls = Quota.objects.create(user=self.key.user, unit="requests", window="day", limit=20)
+        calls = Quota.objects.create(user=self.key.user, unit="requests", window="day", limit=Decimal(20))
+        QuotaRaise.objects.create(quota=calls, amount=Decimal(5), starts_at=self.now, ends_at=self.now + HOUR)
         page = self.client.get(row_url(calls))
+        self.assertContains(page, 'value="5"')
         self.assertContains(page, "field-user")
         self.assertNotContains(page, "field-currency")
 
