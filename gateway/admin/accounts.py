@@ -42,6 +42,7 @@ from gateway.admin.role_forms import (
     role_label,
 )
 from gateway.admin_base import ModelAdmin, PermanentAdmin, TimeZoneField, column, see_also
+from gateway.admin_scope import is_restricted
 
 if TYPE_CHECKING:
     _DjangoUserAdmin = DjangoUserAdmin[User]
@@ -102,8 +103,12 @@ class RoleFilter(admin.SimpleListFilter):
     parameter_name = "groups"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the groups, the roles first."""
-        return [(str(group.pk), role_label(group)) for group in by_rank(Group.objects.all())]
+        """Return the groups, the roles first; to a lead those that people of the led teams are in."""
+        groups = Group.objects.all()
+        if is_restricted(request):
+            shown = model_admin.get_queryset(request).order_by().values("groups")
+            groups = groups.filter(pk__in=shown)
+        return [(str(group.pk), role_label(group)) for group in by_rank(groups)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
         """Return the people in the chosen group."""
