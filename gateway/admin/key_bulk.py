@@ -150,6 +150,7 @@ def rotate_selected_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse
     if form.is_valid():
         allowed = page.changeable(request).in_bulk(list(selection))
         try:
+            _refuse_others(selection, allowed)
             refuse_scoped(request, allowed.values())
             with transaction.atomic():
                 rotated = keys.rotate_all({pk: selection[pk] for pk in allowed}, form.grace_time())
@@ -185,8 +186,10 @@ def issue_view(page: ModelAdmin, request: HttpRequest) -> HttpResponse:
     selection, form = read_selection(request.POST.get("selection", "")), IssueForm(request.POST)
     if form.is_valid():
         allowed = page.changeable(request) if is_restricted(request) else page.get_queryset(request)
-        people = list(allowed.in_bulk(list(selection)).values())
+        found = allowed.in_bulk(list(selection))
+        people = list(found.values())
         try:
+            _refuse_others(selection, found)
             with transaction.atomic():
                 issued = _issue(people, form, with_limits=may_limit(request))
                 LogEntry.objects.log_actions(
@@ -211,6 +214,17 @@ def refuse_scoped(request: HttpRequest, rows: Iterable[ApiKey]) -> None:
     if not may_give_roles(request) and (scoped := [str(key) for key in rows if key.scope]):
         text = gettext("Only an administrator changes keys that read reports or administer: %(keys)s.")
         raise ValidationError(text % {"keys": ", ".join(scoped[:_SHOWN])})
+
+
+def _refuse_others(selection: Selection, allowed: Mapping[int, Any]) -> None:
+    """Raise `ValidationError` if rows were selected that are not the reader's to change, or are no more."""
+    if left := len(set(selection) - set(allowed)):
+        text = ngettext(
+            "%(count)d of the selected rows is not yours to change. Nothing was done; select anew.",
+            "%(count)d of the selected rows are not yours to change. Nothing was done; select anew.",
+            left,
+        )
+        raise ValidationError(text % {"count": left})
 
 
 def _issue(people: list[User], form: IssueForm, *, with_limits: bool) -> list[tuple[ApiKey, str]]:

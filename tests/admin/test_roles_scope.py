@@ -220,6 +220,11 @@ class Deeds(LeadTestCase):
         for name, data in (("rotate_selected", {"grace": "0"}), ("extend", {"lifetime": "never"})):
             response = self.client.post(reverse(f"admin:accounts_apikey_{name}"), {"selection": selection, **data})
             self.assertNotContains(response, OTHER, status_code=response.status_code)
+        both = json.dumps({key.pk: key.prefix for key in (self.key, self.other_key)})
+        rotate_both = reverse("admin:accounts_apikey_rotate_selected")
+        response = self.client.post(rotate_both, {"selection": both, "grace": "0", "delivery": ""})
+        self.assertContains(response, "1 of the selected rows is not yours to change. Nothing was done")
+        self.assertEqual(ApiKey.objects.get(pk=self.key.pk).prefix, self.key.prefix)
         self.assertEqual(ApiKey.objects.filter(pk=self.other_key.pk).values().get(), before)
 
     def test_with_all_rows_selected_the_foreign_ones_are_not(self) -> None:
