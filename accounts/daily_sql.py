@@ -207,7 +207,8 @@ def repair_days(start: date, end: date, *, dry_run: bool = False) -> list[Change
         if not dry_run:
             cursor.execute(
                 f"INSERT INTO accounts_usagedaily ({_DIMENSIONS}, {_TOTALS}) SELECT {_DIMENSIONS}, {_TOTALS}"
-                f" FROM {_FOUND} WHERE date IS NOT NULL{_ON_CONFLICT}"
+                # In the order in which days are written while calls go on, so that a month lies together.
+                f" FROM {_FOUND} WHERE date IS NOT NULL ORDER BY date{_ON_CONFLICT}"
             )
             days = [connection.ops.adapt_datefield_value(day) for day in (start, end)]
             cursor.execute(f"DELETE FROM accounts_usagedaily WHERE date >= %s AND date < %s AND {_IS_EMPTY}", days)

@@ -52,7 +52,8 @@ def rebuild(_apps, schema_editor):
     schema_editor.execute("DELETE FROM accounts_usagedaily")
     schema_editor.execute(
         f"INSERT INTO accounts_usagedaily ({DIMENSIONS}, {TOTALS})"
-        f" SELECT {DIMENSIONS}, {SUMS} FROM ({ENTRIES}) AS entries GROUP BY {DIMENSIONS}"
+        # In the order in which days are written while calls go on, so that a month lies together.
+        f" SELECT {DIMENSIONS}, {SUMS} FROM ({ENTRIES}) AS entries GROUP BY {DIMENSIONS} ORDER BY date"
     )
 
 
@@ -61,7 +62,7 @@ def merge(_apps, schema_editor):
     schema_editor.execute("DELETE FROM accounts_usagedaily")
     schema_editor.execute(
         f"INSERT INTO accounts_usagedaily ({DIMENSIONS}, {TOTALS})"
-        f" SELECT {BEFORE}, '', {SUMS} FROM ({ENTRIES}) AS entries GROUP BY {BEFORE}"
+        f" SELECT {BEFORE}, '', {SUMS} FROM ({ENTRIES}) AS entries GROUP BY {BEFORE} ORDER BY date"
     )
 
 
