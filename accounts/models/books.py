@@ -140,6 +140,15 @@ class CallRecord(models.Model):
                 condition=Q(cost__isnull=True) & ~Q(status="running"),
                 name="accounts_call_unpriced",
             ),
+            # Calls that did not just go well, newest first: what failed, was cancelled, fell back or is estimated.
+            # Partial, so that a settle of any other call does not write it.
+            models.Index(
+                F("started_at").desc(),
+                condition=Q(status__in=("failed", "cancelled", "lost"))
+                | Q(fallbacks__gt=0)
+                | Q(usage_is_estimated=True),
+                name="accounts_call_particular",
+            ),
         ]
         constraints = [
             models.CheckConstraint(
