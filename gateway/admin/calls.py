@@ -1,12 +1,10 @@
 """Calls and their attempts: to be read and searched, never changed."""
 
-import re
-import uuid
 from functools import partial
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import path
 from django.utils.html import format_html
@@ -14,9 +12,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import ApiKey, Attempt, CallRecord, User
+from accounts.models import Attempt, CallRecord
 from gateway.admin.call_examples import NEEDED, example_link, example_view
 from gateway.admin.call_filters import CostFilter, KindFilter, PolicyFilter, ProviderFilter, SceneFilter
+from gateway.admin.call_search import matching_calls
 from gateway.admin.decisions import decision_html, kind_label
 from gateway.admin.report_filters import CALL_REPORT_FILTERS
 from gateway.admin_base import (
@@ -70,30 +69,6 @@ class AttemptInline(ReadOnlyInline):
     def number(self, attempt: Attempt) -> int:
         """Return which try of its call this was, from 1."""
         return attempt.position + 1
-
-
-def _call_id(term: str) -> uuid.UUID | None:
-    """Return the id of the call that `term` names: a request id as clients see it, or a UUID."""
-    if re.fullmatch(r"(req_)?[0-9a-fA-F]{32}", term) or re.fullmatch(r"[0-9a-fA-F-]{36}", term):
-        try:
-            return uuid.UUID(term.removeprefix("req_"))
-        except ValueError:
-            return None
-    return None
-
-
-def matching_calls(term: str) -> Q:
-    """Return the condition for calls that `term` names; each part of it has an index, or ends with the first page."""
-    call_id = _call_id(term)
-    # The session ids of Claude Code are UUIDs as well.
-    wanted = Q(pk=call_id) if call_id is not None else Q()
-    wanted |= Q(session_id=term) | Q(model_name=term) | Q(requested_model=term)
-    wanted |= Q(user__in=User.objects.filter(username__icontains=term))
-    wanted |= Q(key__in=ApiKey.objects.filter(name__icontains=term))
-    provider, slash, model = term.partition("/")
-    if slash:
-        wanted |= Q(provider_name=provider, model_name=model)
-    return wanted
 
 
 class OfCallAdmin(LedgerAdmin):
