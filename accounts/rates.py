@@ -60,6 +60,10 @@ class Rates:
             context.prec = _FACTOR_PRECISION
             return self._along(Decimal(1), currency, on, to)
 
+    def currencies(self) -> set[str]:
+        """Return the currencies that a rate names."""
+        return set(self._currencies)
+
     def changes(self, after: date, until: date) -> list[date]:
         """Return the days after `after`, up to and with `until`, from which on a rate is another one."""
         return sorted({since for dated in self._by_pair.values() for since, _rate in dated if after < since <= until})

@@ -129,6 +129,14 @@ class Sum:
         self.has_converted = self.has_converted or other.has_converted
         self.corrections += other.corrections
 
+    def take(self, other: "Sum") -> None:
+        """Take off another sum that is part of this one."""
+        self.counts = [mine - theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.amounts = [mine - theirs for mine, theirs in zip(self.amounts, other.amounts, strict=True)]
+        for currency, cost in other.costs.items():
+            self.costs[currency] = self.costs.get(currency, _ZERO) - cost
+        self.corrections -= other.corrections
+
 
 def exact() -> Any:
     """Return a context in which sums of converted amounts lose no digit."""

@@ -27,7 +27,7 @@ from gateway.admin.keys import key_state_text
 from gateway.admin.quota_forms import measured, subject_text
 from gateway.admin.report_form import WITHOUT, ReportForm
 from gateway.admin.report_links import parameters
-from gateway.admin.report_tables import amount, cell, count, money, row_labels, usage_columns
+from gateway.admin.report_tables import USAGE_SUMS, amount, cell, count, money, row_labels, sums_of, usage_columns
 from gateway.admin.reports import (
     KINDS,
     ROWS_PER_PAGE,
@@ -93,7 +93,11 @@ def overview_view(request: HttpRequest) -> HttpResponse:
     )
     month, last_month = Period(today.replace(day=1), today), Period.last_month(today)
     same_days = Period(last_month.start, min(last_month.start + timedelta(days=today.day - 1), last_month.end))
-    now, before, whole = (run(Query(period, (), {}, viewer), conversion) for period in (month, same_days, last_month))
+    of_cards, only_cost = sums_of(_CARDS), frozenset(("cost",))
+    # One report of the teams has the cards' numbers in its total.
+    now = run(Query(month, ("team",), {}, viewer, sums=of_cards), conversion)
+    before = run(Query(same_days, (), {}, viewer, sums=of_cards), conversion)
+    whole = run(Query(last_month, (), {}, viewer, sums=only_cost), conversion)
     found = parameters(now.query)
     context["cards"] = [
         Card(
@@ -106,9 +110,9 @@ def overview_view(request: HttpRequest) -> HttpResponse:
     ]
     rankings = []
     for name, title in (("team", _("Teams")), ("user", _("Users")), ("model", _("Models"))):
-        report = run(Query(month, (name,), {}, viewer), conversion)
+        report = now if name == "team" else run(Query(month, (name,), {}, viewer, sums=only_cost), conversion)
         rankings.append(_ranking(title, report))
-    trend = run(Query(Period.last_days(today, 30), ("day", "team"), {}, viewer), conversion)
+    trend = run(Query(Period.last_days(today, 30), ("day", "team"), {}, viewer, sums=only_cost), conversion)
     context |= {
         "month": month,
         "same_days": same_days,
@@ -148,8 +152,9 @@ def key_view(request: HttpRequest, pk: int) -> HttpResponse:
     context |= {"form": form, "key": key, "title": str(key)}
     if form.is_valid():
         conversion, period = Conversion.load(), form.chosen_period()
+        sums = USAGE_SUMS | sums_of(_CARDS, form.cleaned_data["measure"])
         reports = {
-            name: run(Query(period, (name,), {"key": pk}, form.viewer), conversion)
+            name: run(Query(period, (name,), {"key": pk}, form.viewer, sums=sums), conversion)
             for name in ("model", "provider", "day")
         }
         days = reports["day"]
@@ -191,7 +196,8 @@ def keys_view(request: HttpRequest) -> HttpResponse:
     context |= {"form": form}
     if form.is_valid():
         try:
-            report = run(Query(form.chosen_period(), ("key",), form.filters(), form.viewer), Conversion.load())
+            query = Query(form.chosen_period(), ("key",), form.filters(), form.viewer, sums=sums_of(_OF_KEY))
+            report = run(query, Conversion.load())
         except BadQuery as error:
             context["problem"] = str(error)
         else:

@@ -1,6 +1,6 @@
 """The tables of the reports: columns of numbers, each number a link to the calls behind it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -48,16 +48,51 @@ class Column:
     only: str = ""
     currency: str = ""
     is_link: bool = True
+    sums: tuple[str, ...] = ()  # what it is made of, as `Query.sums` names it
+
+
+# What numbers that are no sums themselves are made of.
+_MADE_OF = {
+    "tokens": ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"),
+    "saved": ("reference_cost", "compared_cost"),
+    "cache_saved": ("uncached_cost", "cost"),
+}
+
+
+def made_of(name: str) -> tuple[str, ...]:
+    """Return the sums behind a number of `Totals`."""
+    return _MADE_OF.get(name, (name,))
+
+
+def sums_of(columns: Iterable[Column], *names: str) -> frozenset[str]:
+    """Return the sums behind columns and other numbers: all that a page needs of a report."""
+    return frozenset(part for column in columns for part in column.sums) | {
+        part for name in names for part in made_of(name)
+    }
 
 
 def count(name: str, label: Any, only: str = "") -> Column:
     """Return a column of a count."""
-    return Column(name, label, lambda totals: getattr(totals, name), lambda totals: f"{getattr(totals, name):,}", only)
+    return Column(
+        name,
+        label,
+        lambda totals: getattr(totals, name),
+        lambda totals: f"{getattr(totals, name):,}",
+        only,
+        sums=made_of(name),
+    )
 
 
 def amount(name: str, label: Any, only: str = "") -> Column:
     """Return a column of a converted amount."""
-    return Column(name, label, lambda totals: getattr(totals, name), lambda totals: money(getattr(totals, name)), only)
+    return Column(
+        name,
+        label,
+        lambda totals: getattr(totals, name),
+        lambda totals: money(getattr(totals, name)),
+        only,
+        sums=made_of(name),
+    )
 
 
 def share(name: str, label: Any, part: str, whole: str) -> Column:
@@ -68,7 +103,12 @@ def share(name: str, label: Any, part: str, whole: str) -> Column:
         return Decimal(getattr(totals, part)) / divisor if divisor else None
 
     return Column(
-        name, label, value, lambda totals: percent(getattr(totals, part), getattr(totals, whole)), is_link=False
+        name,
+        label,
+        value,
+        lambda totals: percent(getattr(totals, part), getattr(totals, whole)),
+        is_link=False,
+        sums=(*made_of(part), *made_of(whole)),
     )
 
 
@@ -118,6 +158,9 @@ FAILURES = (
     count("unpriced_calls", _("unpriced"), "unpriced"),
     count("estimated_calls", _("estimated"), "estimated"),
 )
+
+
+USAGE_SUMS = sums_of((_CALLS, _COST, *_TOKENS, *_APART))
 
 
 def usage_columns(report: Report) -> tuple[Column, ...]:

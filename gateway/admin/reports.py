@@ -1,7 +1,7 @@
 """The pages of the reports, under /admin/reports/. The numbers are made in accounts/reports."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -24,17 +24,21 @@ from gateway.admin.report_links import calls_url, parameters
 from gateway.admin.report_tables import (
     FAILURES,
     SAVINGS,
+    USAGE_SUMS,
     Column,
     cells,
     corrections_cell,
     money,
     row_labels,
     sorted_rows,
+    sums_of,
     usage_columns,
 )
 from gateway.admin.report_tabs import tabs_of
 
 ROWS_PER_PAGE = 100
+# Of sessions and subagents a month has more than anybody reads; exports have all.
+LARGEST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +49,18 @@ class Kind:
     title: Any
     by: str
     columns: Callable[[Report], Sequence[Column]]
+    sums: frozenset[str]  # behind the columns
     explanation: Any = ""
     measure: str = "cost"
 
 
-USAGE = Kind("usage", _("Usage"), "day", usage_columns)
+USAGE = Kind("usage", _("Usage"), "day", usage_columns, USAGE_SUMS)
 SAVINGS_KIND = Kind(
     "savings",
     _("Savings"),
     "model",
     lambda _report: SAVINGS,
+    sums_of(SAVINGS),
     _(
         "Saved by routing: what the same tokens, cached as they were, had cost on the reference model of the policy,"
         " less what they did cost. Only calls with both costs are compared. Saved by caches: what the same calls had"
@@ -68,6 +74,7 @@ FAILURES_KIND = Kind(
     _("Failures"),
     "provider",
     lambda _report: FAILURES,
+    sums_of(FAILURES),
     _(
         "Failed are calls that ended in an error or were lost with their worker; they can have cost something all the"
         " same. Fallback calls were answered by another target than the first: their cost is what the fallback cost."
@@ -146,7 +153,8 @@ def report_view(kind: Kind, request: HttpRequest) -> HttpResponse:
 
 def _answer(kind: Kind, form: ReportForm, request: HttpRequest) -> dict[str, Any]:
     conversion = Conversion.load()
-    query = form.query()
+    measure = form.cleaned_data["measure"]
+    query = replace(form.query(), sums=kind.sums | sums_of((), measure), largest=LARGEST)
     report = run(query, conversion)
     columns = kind.columns(report)
     rows, order = sorted_rows(report, columns, request.GET.get("sort", ""))
@@ -156,13 +164,14 @@ def _answer(kind: Kind, form: ReportForm, request: HttpRequest) -> dict[str, Any
         "subject": subject(form, report),
         "missing_rates": ", ".join(sorted(report.missing_rates)),
         "table": table_of(request, report, columns, list(pages.object_list), order),
-        "chart": chart_of(report, form.cleaned_data["measure"], is_linked(request)),
+        "chart": chart_of(report, measure, is_linked(request)),
+        "largest": LARGEST if report.rest is not None else None,
         **page_links(request, pages),
     }
     if kind is SAVINGS_KIND:
         kinds = [kind for kind in INNER_KINDS if query.filters.get("kind", kind) == kind]
         filters = {**query.filters, "kind": kinds}
-        inner = run(Query(query.period, ("kind",), filters, query.viewer, query.roll_up), conversion)
+        inner = run(Query(query.period, ("kind",), filters, query.viewer, query.roll_up, USAGE_SUMS), conversion)
         if inner.rows:
             answer["inner"] = table_of(request, inner, usage_columns(inner), inner.rows, None)
     return answer

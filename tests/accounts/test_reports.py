@@ -117,6 +117,24 @@ class Numbers(ReportCase):
             self.assertEqual(run(Query(NOVEMBER, ("user",))).rows, before.rows)
         self.assertEqual(run(Query(NOVEMBER, ("user",))).rows, before.rows)
 
+    def test_what_nobody_looks_at_is_not_summed_and_the_rest_stays_the_same(self) -> None:
+        whole = run(Query(NOVEMBER, ("day", "user")))
+        for sums in (
+            ("cost",),
+            ("output_tokens", "failed_cost"),
+            ("reference_cost", "compared_cost"),
+            (*COUNTS, "cost"),
+        ):
+            with self.subTest(sums=sums):
+                report = run(Query(NOVEMBER, ("day", "user"), sums=frozenset(sums)))
+                self.assertEqual([row.ids for row in report.rows], [row.ids for row in whole.rows])
+                for row, full in [(report.total, whole.total), *zip(report.rows, whole.rows, strict=True)]:
+                    some, every = getattr(row, "totals", row), getattr(full, "totals", full)
+                    for name in (*COUNTS, *AMOUNTS):
+                        summed = name in (*sums, "calls", "cost")
+                        self.assertEqual(getattr(some, name), getattr(every, name) if summed else 0, name)
+                    self.assertEqual((some.costs, some.missing_rates), (every.costs, every.missing_rates))
+
     def test_the_number_of_queries_is_fixed(self) -> None:
         # Settings, rates, sums, corrections, and the names of each dimension that is an id.
         for by, count in ((("day", "model"), 4), (("user", "key"), 6)):

@@ -6,7 +6,9 @@ from datetime import timedelta
 from decimal import Decimal
 
 from django.contrib.auth.models import Permission
+from django.db import connection
 from django.test import SimpleTestCase
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import Attempt, CallRecord, Team, User
@@ -116,6 +118,14 @@ class List(CallTestCase):
                 self.assertEqual(self.listed(q=term), [wanted])
         self.assertEqual(self.listed(q="req_" + "0" * 32), [])
         self.assertEqual(len(self.listed(q="  ")), 2)
+
+    def test_a_name_is_not_looked_for_as_a_model_in_all_calls(self) -> None:
+        make_key(User.objects.create_user("ann"), "workstation")
+        for term, is_looked_for in (("ann", False), ("workstation", False), ("m1", True)):
+            with self.subTest(term=term), CaptureQueriesContext(connection) as context:
+                self.listed(q=term)
+            found = any('"requested_model" =' in query["sql"] for query in context.captured_queries)
+            self.assertEqual(found, is_looked_for)
 
     def test_filters(self) -> None:
         team = Team.objects.create(name="platform")

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 from django.test import Client
 from django.urls import reverse
@@ -16,6 +17,7 @@ from accounts.reports.sources import CALLS
 from accounts.reports.totals import AMOUNTS, COUNTS
 from gateway.admin.report_links import calls_url, corrections_url, parameters
 from gateway.admin.report_tables import FAILURES, usage_columns
+from tests.accounts.report_case import rate
 from tests.admin.pages import AdminTestCase, list_url
 from tests.admin.rows import make_call, make_key
 
@@ -99,6 +101,56 @@ class Drilling(AdminTestCase):
         for name in DIMENSIONS:
             with self.subTest(by=name):
                 self.check(Query(OCTOBER, (name,)))
+
+    def test_the_largest_sessions_and_the_rest_are_what_all_are(self) -> None:
+        rate("USD", "CNY", "7", date(2026, 10, 1))
+        rate("USD", "CNY", "7.5", date(2026, 10, 20))
+        rate("USD", "CNY", "7.2", date(2026, 11, 2))
+        Correction.objects.create(
+            call=CallRecord.objects.filter(booked_on=OCTOBER.start + timedelta(days=9)).first(),
+            key=self.keys[0], user=self.keys[0].user, cost=Decimal("-3"), currency="USD", reason="x",
+            corrects_on=OCTOBER.start, booked_on=OCTOBER.start,
+        )  # fmt: skip
+        UsageDaily.objects.all().delete()
+        roll_up()
+        UsageDaily.objects.create(
+            date=OCTOBER.start, key=self.keys[0], user=self.keys[0].user, currency="USD", cost=-3, uncached_cost=-3
+        )
+        for by, filters in (
+            (("session",), {}),
+            (("subagent",), {}),
+            (("session", "model"), {}),
+            (("day", "session"), {}),
+            (("subagent", "user"), {"session": "s1"}),
+            (("session", "team"), {"kind": "main"}),
+        ):
+            whole = run(Query(OCTOBER, by, filters))
+            ranked = sorted(whole.rows, key=lambda row: -(row.totals.cost or 0))
+            for count in range(1, min(4, len(whole.rows))):
+                with self.subTest(by=by, count=count):
+                    report = run(Query(OCTOBER, by, filters, largest=count))
+                    self.assertEqual(report.total, whole.total)
+                    self.assertEqual(len(report.rows), count)
+                    assert report.rest is not None
+                    for name in (*COUNTS, "corrections"):
+                        parts = [getattr(row.totals, name) for row in report.rows]
+                        self.assertEqual(sum(parts) + getattr(report.rest, name), getattr(whole.total, name), name)
+                    for name in AMOUNTS:
+                        of = {row.ids: getattr(row.totals, name) for row in whole.rows}
+                        for row in report.rows:
+                            self.assertAlmostEqual(getattr(row.totals, name), of[row.ids], 8, name)
+                    # Ranked by the rates of the last day: where those of the days differ, the order may.
+                    least = min(row.totals.cost or 0 for row in report.rows)
+                    self.assertGreaterEqual(least * 2, ranked[count - 1].totals.cost or 0)
+            report = run(Query(OCTOBER, by, filters, largest=len(whole.rows)))
+            self.assertEqual((report.rows, report.total, report.rest), (whole.rows, whole.total, None))
+
+    def test_a_page_says_that_it_has_the_largest_only(self) -> None:
+        with mock.patch("gateway.admin.reports.LARGEST", 2):
+            url = reverse("reports:usage")
+            asked = {"period": "custom", "start": str(OCTOBER.start), "end": str(OCTOBER.end)}
+            self.assertContains(self.client.get(url, {**asked, "by": "session"}), "These are the 2 that cost most")
+            self.assertNotContains(self.client.get(url, {**asked, "by": "model"}), "that cost most")
 
     def test_so_are_those_of_two_dimensions_and_of_filtered_reports(self) -> None:
         self.check(Query(OCTOBER, ("week", "team")))

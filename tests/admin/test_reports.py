@@ -267,7 +267,7 @@ class Scoping(ReportPageCase):
 
 class Queries(ReportPageCase):
     # Session and user, the form's choices, settings and rates, and of each report its sums, corrections and names.
-    QUERIES = {"overview": 23, "usage": 13, "savings": 15, "failures": 13, "keys": 18, "budgets": 6}
+    QUERIES = {"overview": 21, "usage": 13, "savings": 15, "failures": 13, "keys": 18, "budgets": 6}
 
     def test_the_number_of_queries_does_not_grow_with_the_rows(self) -> None:
         def counted() -> dict[str, int]:
