@@ -3,12 +3,13 @@
     createdb ledger
     export DEBUG=1 DATABASE_URL=postgres://USER@127.0.0.1:5432/ledger
     python manage.py migrate
-    python -m benchmarks.ledger_rows --calls 5000000        # about four minutes
+    python -m benchmarks.ledger_rows --calls 5000000        # about ten minutes on two cores, 4 GB
     python -m benchmarks.finance                            # how long the pages of finance take on it
 
 The rows have the make-up of real ones: office hours, people of whom half work on a day and a few a lot, sessions that
 stay in their scene, prompts that are mostly read from the cache, failures, fallbacks, estimates and unpriced calls.
-Deterministic by seed. Refuses a database that holds calls.
+Calls that failed or fell back have their attempts; the first month is closed, and one of its calls is corrected in the
+month that is open. Deterministic by seed and last day. Refuses a database that holds calls.
 """
 
 import argparse
@@ -28,13 +29,13 @@ django.setup()
 from django.core.management import call_command
 from django.db import connection, transaction
 
+from accounts.closing import Amount, correct
 from accounts.models import ApiKey, CallRecord, ExchangeRate, Quota, Team, User
 from providers.config_version import bump
 from providers.models import Model, Provider
 from routing.models import RuntimeSettings
 
 ZONE = "Asia/Shanghai"
-LAST_DAY = date(2026, 11, 26)
 DAYS = 365
 TEAMS, USERS, AT_WORK = 40, 1000, 500
 BATCH = 500_000
@@ -115,6 +116,23 @@ CROSS JOIN LATERAL (
 """
 
 
+# The tries of calls that failed, and of those that another target answered: the last of each.
+_ATTEMPTS = """
+INSERT INTO accounts_attempt
+    (call_id, position, provider_name, credential_name, model_name, outcome, http_status, message, started_at,
+    duration_ms)
+SELECT c.id, tried.position, CASE tried.is_last WHEN true THEN c.provider_name ELSE 'backup' END, 'default',
+    c.model_name, CASE WHEN tried.is_last AND c.status <> 'failed' THEN 'ok' ELSE 'overloaded' END,
+    CASE WHEN tried.is_last AND c.status <> 'failed' THEN 200 ELSE 529 END, '', c.started_at, 200
+FROM accounts_callrecord c
+CROSS JOIN LATERAL (
+    SELECT position, position = c.fallbacks AS is_last FROM generate_series(0, c.fallbacks) AS position
+) AS tried
+WHERE c.status IN ('failed', 'cancelled', 'lost') OR c.fallbacks > 0 OR c.usage_is_estimated
+ORDER BY c.started_at, tried.position
+"""
+
+
 def _units(prices: tuple[str, ...] | None) -> list[int]:
     """Return prices per million tokens as ten-billionths per token."""
     return [int(Decimal(price) * 10_000) for price in prices or ("0", "0", "0", "0")]
@@ -177,7 +195,7 @@ def _temporary_tables() -> int:
         return int(cursor.fetchone()[0])
 
 
-def fill(calls: int, seed: float) -> None:
+def fill(calls: int, seed: float, last_day: date) -> None:
     """Write everything. Raises `SystemExit` on another database than an empty one of PostgreSQL."""
     if connection.vendor != "postgresql":
         raise SystemExit("This needs PostgreSQL: set DATABASE_URL.")
@@ -186,7 +204,7 @@ def fill(calls: int, seed: float) -> None:
     RuntimeSettings.objects.update_or_create(pk=1, defaults={"business_time_zone": ZONE, "report_currency": "CNY"})
     _platforms()
     _people(Decimal(20_000))
-    first_day = LAST_DAY - timedelta(days=DAYS - 1)
+    first_day = last_day - timedelta(days=DAYS - 1)
     for month in range(12):
         ExchangeRate.objects.create(
             from_currency="USD",
@@ -216,8 +234,14 @@ def fill(calls: int, seed: float) -> None:
             with transaction.atomic():
                 cursor.execute(_CALLS, parameters | {"begin": number, "end": last})
             print(f"{last + 1:,} calls after {time.monotonic() - begin:.0f} s", flush=True)
+        cursor.execute(_ATTEMPTS)
+        print(f"{cursor.rowcount:,} attempts after {time.monotonic() - begin:.0f} s", flush=True)
     bump()
     call_command("rebuild_usage")
+    call_command("close_month", f"{first_day:%Y-%m}")
+    call = CallRecord.objects.filter(booked_on=first_day, cost__gt=0).first()
+    if call is not None:
+        correct(Amount(cost=Decimal(-1), currency=call.currency), "billed twice by the platform", call=call)
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
     print(f"done after {time.monotonic() - begin:.0f} s, at {datetime.now(ZoneInfo(ZONE)):%H:%M}")
@@ -227,8 +251,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=5_000_000)
     parser.add_argument("--seed", type=float, default=0.5, help="between -1 and 1")
+    parser.add_argument("--last-day", type=date.fromisoformat, default=date.today(), help="default: today")
     arguments = parser.parse_args()
-    fill(arguments.calls, arguments.seed)
+    fill(arguments.calls, arguments.seed, arguments.last_day)
 
 
 if __name__ == "__main__":
