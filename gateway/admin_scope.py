@@ -116,18 +116,30 @@ class ScopedPage(ScopedRows, _ModelAdmin):
 
 
 class ScopedRelatedFilter(admin.RelatedFieldListFilter):
-    """A filter of a list by what its rows point to: it names nothing that the reader may not see."""
+    """A filter of a list by what its rows point to: it names nothing that the reader may not see.
+
+    Nobody chooses from a thousand names beside a list. Of more than `most` rows it offers the chosen one only, to be
+    seen and taken away; the others are found by the search.
+    """
+
+    most = 100
 
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
         """Return the rows to choose from."""
         model = get_model_from_relation(field)
         if not request.user.has_perm(f"{model._meta.app_label}.view_{model._meta.model_name}"):
             return []
-        condition = scope(model, request.user)
-        if condition is None:
-            return super().field_choices(field, request, model_admin)
+        rows = visible(model._default_manager.complex_filter(field.get_limit_choices_to()), request.user)
         ordering = self.field_admin_ordering(field, request, model_admin)
-        return field.get_choices(include_blank=False, ordering=ordering, limit_choices_to=condition)
+        found = list(rows.order_by(*ordering)[: self.most + 1] if ordering else rows[: self.most + 1])
+        if len(found) > self.most:
+            chosen = [one for one in self.lookup_val or () if one.isascii() and one.isdigit() and len(one) < 19]
+            found = list(rows.filter(pk__in=chosen)) if chosen else []
+        return [(row.pk, str(row)) for row in found]
+
+    def has_output(self) -> bool:
+        """Return whether there is something to choose, or to take away."""
+        return super().has_output() or bool(self.lookup_val and self.lookup_choices)
 
 
 admin.FieldListFilter.register(lambda field: bool(field.remote_field), ScopedRelatedFilter, take_priority=True)

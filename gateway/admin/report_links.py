@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from functools import cache
 from typing import Any
 
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from django.utils.http import urlencode
 
 from accounts.models import CallRecord, Correction
@@ -53,4 +54,10 @@ def corrections_url(found: Mapping[str, str]) -> str:
 
 
 def _url(model: Any, found: Mapping[str, str]) -> str:
-    return f"{reverse(f'admin:{model._meta.app_label}_{model._meta.model_name}_changelist')}?{urlencode(found)}"
+    return f"{_list_url(model, get_script_prefix())}?{urlencode(found)}"
+
+
+@cache
+def _list_url(model: Any, _prefix: str) -> str:
+    # A page of a report has a thousand links, and finding an address takes longer than all else about them.
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")

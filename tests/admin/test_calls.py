@@ -1,9 +1,11 @@
 """The pages of a call and of what was kept of it."""
 
 import json
+import re
 import uuid
 from datetime import timedelta
 from decimal import Decimal
+from unittest import mock
 
 from django.contrib.auth.models import Permission
 from django.db import connection
@@ -143,6 +145,17 @@ class List(CallTestCase):
         for query in ({"user__id__exact": str(self.root.pk)}, {"key__id__exact": str(self.key.pk)}):
             with self.subTest(query=query):
                 self.assertEqual(len(self.listed(**query)), 2)
+
+    def test_of_many_people_the_sidebar_offers_the_chosen_one_only(self) -> None:
+        people = [User.objects.create_user(f"person{number}") for number in range(4)]
+        for most, offered in ((10, 4), (3, 0)):
+            with self.subTest(most=most), mock.patch("gateway.admin_scope.ScopedRelatedFilter.most", most):
+                page = self.client.get(reverse(LIST)).content.decode()
+                self.assertEqual(len(set(re.findall(r"\?user__id__exact=(\d+)", page)) - {str(self.root.pk)}), offered)
+                chosen = self.client.get(reverse(LIST), {"user__id__exact": str(people[2].pk)}).content.decode()
+                self.assertRegex(chosen, r'class="selected">\s*<a [^>]*>person2</a>')
+        with mock.patch("gateway.admin_scope.ScopedRelatedFilter.most", 3):
+            self.client.get(reverse(LIST), {"user__id__exact": "no id"})
 
     def test_failed_calls_do_not_look_like_good_ones(self) -> None:
         colours = {}
