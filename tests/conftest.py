@@ -1,11 +1,14 @@
 """What all tests share: how a test says that it needs something from outside."""
 
+import importlib
 import os
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.db import connection
+
+AUDIT_GUARD = importlib.import_module("accounts.migrations.0004_roles_and_audit_guard")
 
 
 def pytest_configure() -> None:
@@ -15,14 +18,13 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """Take the guard of the audit log away on SQLite, where Django empties tables with DELETE between tests.
+    """Take the guard of the audit log away: Django empties all tables between tests.
 
     `tests/accounts/test_audit_guard.py` puts it up for itself.
     """
-    if connection.vendor == "sqlite":
-        with django_db_blocker.unblock(), connection.cursor() as cursor:
-            cursor.execute("DROP TRIGGER accounts_auditentry_no_update")
-            cursor.execute("DROP TRIGGER accounts_auditentry_no_delete")
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        for statement in AUDIT_GUARD.UNGUARD[connection.vendor]:
+            cursor.execute(statement)
 
 
 def require(name: str, available: bool, reason: str) -> None:

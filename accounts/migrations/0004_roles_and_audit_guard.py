@@ -2,7 +2,7 @@ from django.db import migrations
 
 ROLES = ("administrator", "team_lead", "finance", "member")
 
-# An entry of the audit log is written once. Emptying the whole table, as tests do, needs rights over the table itself.
+# An entry of the audit log is written once. SQLite's INSERT OR REPLACE deletes without firing a trigger of deletions.
 GUARD = {
     "postgresql": (
         """
@@ -13,21 +13,30 @@ GUARD = {
         CREATE TRIGGER accounts_auditentry_guard BEFORE UPDATE OR DELETE ON accounts_auditentry
         FOR EACH ROW EXECUTE FUNCTION accounts_auditentry_refuse()
         """,
+        """
+        CREATE TRIGGER accounts_auditentry_keep BEFORE TRUNCATE ON accounts_auditentry
+        FOR EACH STATEMENT EXECUTE FUNCTION accounts_auditentry_refuse()
+        """,
     ),
     "sqlite": tuple(
         f"""
-        CREATE TRIGGER accounts_auditentry_no_{event.lower()} BEFORE {event} ON accounts_auditentry
+        CREATE TRIGGER accounts_auditentry_no_{name} BEFORE {event} ON accounts_auditentry {condition}
         BEGIN SELECT RAISE(ABORT, 'an entry of the audit log is never changed or deleted'); END
         """
-        for event in ("UPDATE", "DELETE")
+        for name, event, condition in (
+            ("update", "UPDATE", ""),
+            ("delete", "DELETE", ""),
+            ("replace", "INSERT", "WHEN EXISTS (SELECT 1 FROM accounts_auditentry WHERE id = NEW.id)"),
+        )
     ),
 }
 UNGUARD = {
     "postgresql": (
+        "DROP TRIGGER IF EXISTS accounts_auditentry_keep ON accounts_auditentry",
         "DROP TRIGGER IF EXISTS accounts_auditentry_guard ON accounts_auditentry",
         "DROP FUNCTION IF EXISTS accounts_auditentry_refuse()",
     ),
-    "sqlite": tuple(f"DROP TRIGGER IF EXISTS accounts_auditentry_no_{event}" for event in ("update", "delete")),
+    "sqlite": tuple(f"DROP TRIGGER IF EXISTS accounts_auditentry_no_{event}" for event in ("update", "delete", "replace")),
 }
 
 
