@@ -3,7 +3,8 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from gateway.admin import exports, report_pages
+from gateway.admin.reports import exports
+from gateway.admin.reports import pages as report_pages
 from gateway.api import api
 from gateway.handover_page import handover_view
 from gateway.manage.api import api as manage_api

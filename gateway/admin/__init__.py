@@ -7,49 +7,25 @@ from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop, ngettext_lazy
 
-from gateway.admin import (
-    accounts,
-    audit,
-    books,
-    calls,
-    captures,
-    closing,
-    handovers,
-    health,
-    invoices,
-    keys,
-    notices,
-    policies,
-    prices,
-    providers,
-    quotas,
-    rates,
-    routes,
-    scenes,
-    settings,
-)
-
-__all__ = [
-    "accounts",
-    "audit",
-    "books",
-    "calls",
-    "captures",
-    "closing",
-    "handovers",
-    "health",
-    "invoices",
-    "keys",
-    "notices",
-    "policies",
-    "prices",
-    "providers",
-    "quotas",
-    "rates",
-    "routes",
-    "scenes",
-    "settings",
-]
+import gateway.admin.books.calls
+import gateway.admin.books.captures
+import gateway.admin.books.closing
+import gateway.admin.books.sums
+import gateway.admin.keys.handovers
+import gateway.admin.keys.keys
+import gateway.admin.people.audit
+import gateway.admin.people.people
+import gateway.admin.providers.health
+import gateway.admin.providers.prices
+import gateway.admin.providers.providers
+import gateway.admin.providers.rates
+import gateway.admin.quotas.notices
+import gateway.admin.quotas.quotas
+import gateway.admin.reports.invoices
+import gateway.admin.routing.policies
+import gateway.admin.routing.routes
+import gateway.admin.routing.scenes
+import gateway.admin.settings
 
 admin.site.site_header = "Wolfgate"
 admin.site.site_title = "Wolfgate"

@@ -11,7 +11,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from gateway.admin.entries import with_provider
+from gateway.admin.routing.entries import with_provider
 from gateway.admin.settings_form import RuntimeSettingsForm
 from gateway.admin.write_only import WriteOnly
 from gateway.admin_base import ModelAdmin, TimeZoneField

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import CallRecord, User
-from gateway.admin.call_examples import redacted
+from gateway.admin.books.call_examples import redacted
 from gateway.models import Capture
 from providers.models import ConfigVersion
 from routing.models import Route, Scene

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import Attempt, CallRecord, Team, User
-from gateway.admin.captures import readable_body
+from gateway.admin.books.captures import readable_body
 from gateway.models import Capture
 from providers.models import Provider
 from tests.admin.pages import AdminTestCase

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import Attempt, CallRecord, KeyNetwork, Quota, QuotaWindow, Team, UsageDaily, User, Worker
-from gateway.admin.entries import EntryAdmin
+from gateway.admin.routing.entries import EntryAdmin
 from gateway.admin_base import CappedPaginator, LedgerAdmin, ModelAdmin
 from gateway.models import Capture
 from providers.models import ConfigVersion, Model, Provider

@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 from accounts.reports import Period
-from gateway.admin.charts import RANKS, SERIES, buckets, ranking, stacks
+from gateway.admin.reports.charts import RANKS, SERIES, buckets, ranking, stacks
 
 DAYS = Period(date(2026, 11, 1), date(2026, 11, 4))
 D = Decimal

@@ -6,8 +6,8 @@ import pytest
 from django.utils import translation
 
 from accounts.ledger_items import INNER_KINDS
-from gateway.admin import decisions
-from gateway.admin.decisions import decision_html, kind_label, reason_text
+from gateway.admin.books import decisions
+from gateway.admin.books.decisions import decision_html, kind_label, reason_text
 from routing.intent.classifier import Outcome
 from routing.models import Policy, RequestKind, Scene
 from routing.select import NO_CREDENTIAL, NOT_ALLOWED

@@ -14,7 +14,7 @@ from openpyxl import load_workbook
 
 from accounts.models import ApiKey, AuditEntry, Team, UsageDaily, User
 from accounts.roles import Role
-from gateway.admin import exports
+from gateway.admin.reports import exports
 from tests.admin.rows import make_call, make_key
 
 ALL = ("report_csv", "report_xlsx", "focus", "calls_csv", "calls_xlsx")

@@ -14,7 +14,7 @@ from openpyxl import load_workbook
 
 from accounts import people_files
 from accounts.models import ApiKey, Team, User
-from gateway.admin import people_import
+from gateway.admin.people import import_page as people_import
 from tests.admin.pages import AdminTestCase, list_url, row_url
 
 URL = "admin:accounts_user_import"

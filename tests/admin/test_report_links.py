@@ -15,8 +15,8 @@ from accounts.models import ApiKey, CallRecord, Correction, Team, UsageDaily, Us
 from accounts.reports import DIMENSIONS, Period, Query, run
 from accounts.reports.sources import CALLS
 from accounts.reports.totals import AMOUNTS, COUNTS
-from gateway.admin.report_links import calls_url, corrections_url, parameters
-from gateway.admin.report_tables import FAILURES, usage_columns
+from gateway.admin.reports.links import calls_url, corrections_url, parameters
+from gateway.admin.reports.tables import FAILURES, usage_columns
 from tests.accounts.report_case import rate
 from tests.admin.pages import AdminTestCase, list_url
 from tests.admin.rows import make_call, make_key
@@ -146,7 +146,7 @@ class Drilling(AdminTestCase):
             self.assertEqual((report.rows, report.total, report.rest), (whole.rows, whole.total, None))
 
     def test_a_page_says_that_it_has_the_largest_only(self) -> None:
-        with mock.patch("gateway.admin.reports.LARGEST", 2):
+        with mock.patch("gateway.admin.reports.reports.LARGEST", 2):
             url = reverse("reports:usage")
             asked = {"period": "custom", "start": str(OCTOBER.start), "end": str(OCTOBER.end)}
             self.assertContains(self.client.get(url, {**asked, "by": "session"}), "These are the 2 that cost most")

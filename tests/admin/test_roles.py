@@ -13,7 +13,8 @@ from django.urls import URLPattern, URLResolver, reverse
 from accounts import handovers, keys
 from accounts.models import ApiKey, CallRecord, Invoice, Team, User
 from accounts.roles import Role
-from gateway.admin import exports, report_pages
+from gateway.admin.reports import exports
+from gateway.admin.reports import pages as report_pages
 from gateway.models import Capture
 from providers.models import Provider
 from routing.models import Policy, RuntimeSettings

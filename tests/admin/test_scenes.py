@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.urls import reverse
 
 from accounts.models import User
-from gateway.admin.scene_forms import SceneRuleForm
+from gateway.admin.routing.scene_forms import SceneRuleForm
 from gateway.config.scenes import RULE_COLUMNS
 from providers.models import ConfigVersion, Model, Provider
 from routing.models import Policy, Route, RouteEntry, Scene, SceneRule

@@ -50,8 +50,7 @@ class Command(BaseCommand):
             count += len(audit.update(rows, ENCRYPTED_ANEW, **{column: new}))
         config_version.bump()
         self.stdout.write(
-            ngettext("%(count)s secret encrypted anew.", "%(count)s secrets encrypted anew.", count)
-            % {"count": count}
+            ngettext("%(count)s secret encrypted anew.", "%(count)s secrets encrypted anew.", count) % {"count": count}
         )
         if lost:
             raise CommandError(

@@ -1,0 +1,1 @@
+"""Calls and their sums, corrections and closed months."""

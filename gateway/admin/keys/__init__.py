@@ -1,0 +1,1 @@
+"""Keys, and how their secrets reach their owners."""

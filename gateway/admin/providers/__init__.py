@@ -1,0 +1,1 @@
+"""Providers, their models, prices and health."""

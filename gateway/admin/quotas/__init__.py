@@ -1,0 +1,1 @@
+"""Quotas, and who is told that they run low."""

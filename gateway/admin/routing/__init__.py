@@ -1,0 +1,1 @@
+"""Where calls go: aliases, routes, scenes, policies, and trying them."""
