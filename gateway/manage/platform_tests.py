@@ -58,8 +58,8 @@ class TestAllOut(Schema):
     answer=TestOut,
     is_atomic=False,
 )
-def test_platform(caller: Caller, pk: int, data: Test | None = None) -> TestOut:
-    data = data or Test()
+def try_platform(caller: Caller, pk: int, data: Test | None = None) -> TestOut:
+    data = data or Test(chat=False, model=None)
     provider = find_to_change(caller, Provider.objects.all(), pk=pk)
     chat_model = ""
     if data.chat or data.model is not None:
@@ -79,8 +79,8 @@ def test_platform(caller: Caller, pk: int, data: Test | None = None) -> TestOut:
     answer=TestAllOut,
     is_atomic=False,
 )
-def test_all_platforms(caller: Caller, data: Test | None = None) -> TestAllOut:
-    data = data or Test()
+def try_all_platforms(caller: Caller, data: Test | None = None) -> TestAllOut:
+    data = data or Test(chat=False, model=None)
     if data.model is not None:
         raise invalid(model="is for the test of one platform")
     end = time.monotonic() + _TEST_ALL_S
