@@ -25,7 +25,7 @@ import gateway.admin.reports.invoices
 import gateway.admin.routing.policies
 import gateway.admin.routing.routes
 import gateway.admin.routing.scenes
-import gateway.admin.settings
+import gateway.admin.settings  # noqa: F401
 
 admin.site.site_header = "Wolfgate"
 admin.site.site_title = "Wolfgate"

@@ -55,8 +55,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "change_platform": {"enabled": False},
     "add_credential": _CREDENTIAL,
     "change_credential": {"position": 1, "enabled": True},
-    "test_platform": {"chat": True, "model": "big"},
-    "test_all_platforms": {"chat": False},
+    "try_platform": {"chat": True, "model": "big"},
+    "try_all_platforms": {"chat": False},
     "add_model": {
         "platform": "main",
         "model_id": "big",

@@ -93,7 +93,7 @@ def overview_view(request: HttpRequest) -> HttpResponse:
     )
     month, last_month = Period(today.replace(day=1), today), Period.last_month(today)
     same_days = Period(last_month.start, min(last_month.start + timedelta(days=today.day - 1), last_month.end))
-    of_cards, only_cost = sums_of(_CARDS), frozenset(("cost",))
+    of_cards, only_cost = sums_of(_CARDS) | {"unpriced_calls"}, frozenset(("cost",))
     # One report of the teams has the cards' numbers in its total.
     now = run(Query(month, ("team",), {}, viewer, sums=of_cards), conversion)
     before = run(Query(same_days, (), {}, viewer, sums=of_cards), conversion)

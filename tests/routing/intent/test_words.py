@@ -183,7 +183,8 @@ def test_hostile_text_is_read_in_bounded_time(name: str) -> None:
     begin = time.process_time()
     own_words([user(HOSTILE[name])])
     own_words([{"role": "user", "content": HOSTILE[name]}] * 200)
-    assert time.process_time() - begin < 0.3
+    # It takes a tenth of a second; what is quadratic in three million characters takes hours.
+    assert time.process_time() - begin < 3
 
 
 @given(
