@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+from asgiref.sync import sync_to_async
 
 from accounts.models import CallRecord
 from providers.models import Model, Price, Provider
@@ -86,7 +87,7 @@ class SeveralJudges(IntentCase):
         return outcome
 
     async def test_the_next_judge_is_asked_after_nonsense_and_both_are_booked(self) -> None:
-        await asyncio.to_thread(self.add_judge, "second")
+        await sync_to_async(self.add_judge)("second")
         async with self.gateway(upstream(judge="Let me think.", second="hard")) as gateway:
             assert chosen(await ask(gateway, UNCLEAR)) == HARD
             assert asked_judges(gateway) == ["judge", "second"]
@@ -98,7 +99,7 @@ class SeveralJudges(IntentCase):
         assert (await self.outcome(), await books_differ()) == ("hit", [])
 
     async def test_a_silent_judge_leaves_time_for_the_next(self) -> None:
-        await asyncio.to_thread(self.add_judge, "second")
+        await sync_to_async(self.add_judge)("second")
         await type(self.policy).objects.filter(pk=self.policy.pk).aupdate(classifier_timeout_ms=1000)
         async with self.gateway(upstream(judge=Reply(silent=True), second="hard")) as gateway:
             assert chosen(await ask(gateway, UNCLEAR)) == HARD
@@ -118,7 +119,7 @@ class SeveralJudges(IntentCase):
         assert await CallRecord.objects.filter(kind="classifier").acount() == 3
 
     async def test_a_judge_on_the_anthropic_wire_gets_neither_format_nor_temperature(self) -> None:
-        await asyncio.to_thread(self.add_judge, "native", "nat")
+        await sync_to_async(self.add_judge)("native", "nat")
         await ClassifierEntry.objects.filter(model__model_id="judge").adelete()
         async with self.gateway(upstream(native="hard")) as gateway:
             assert chosen(await ask(gateway, UNCLEAR)) == HARD

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from asgiref.sync import sync_to_async
+
 from accounts import keys
 from accounts.models import CallRecord, User
 from routing.models import Policy, RouteEntry, Scene, SceneRule, StickySession
@@ -72,7 +74,7 @@ class Choosing(IntentCase):
 
     async def test_two_users_never_share_a_session(self) -> None:
         other = await User.objects.acreate(username="dev2")
-        _key, secret = await asyncio.to_thread(keys.issue, other, "laptop")
+        _key, secret = await sync_to_async(keys.issue)(other, "laptop")
         async with self.gateway(said()) as gateway:
             assert chosen(await ask(gateway, REFACTOR, session="shared")) == CODE
             theirs = await ask(gateway, HELLO, session="shared", headers={"authorization": f"Bearer {secret}"})
