@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db import transaction
 
 from accounts.ledger_rows import marks, query, time_value, write
 from accounts.models import KeyNetwork
@@ -102,12 +102,7 @@ def _tell(flagged: list[tuple[int, int]], now: datetime) -> None:
         )
         for key_id, count in flagged
     ]
-    try:
-        outbox.tell(found)
-    except (OperationalError, InterfaceError):
-        raise  # the connection's fault: the ledger repeats the batch
-    except DatabaseError:
-        logger.exception("flagged keys cannot be told: %s", flagged)
+    outbox.tell_beside(found, "flagged keys", logger)
 
 
 def purge(now: datetime) -> int:

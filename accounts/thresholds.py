@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db import transaction
 
 from accounts.ledger_rows import QuotaRow, WindowRow
 from accounts.models import Quota
@@ -81,12 +81,7 @@ def _tell(crossings: list[Crossing]) -> None:
     """Write what was crossed into the outbox, with what crossed it; no statement when nothing was."""
     # Windows of a minute are rate limits, which are full or not a moment later.
     told = [_event(crossing) for crossing in crossings if crossing.window != Quota.Window.MINUTE]
-    try:
-        outbox.tell(told)
-    except (OperationalError, InterfaceError):
-        raise  # the connection's fault: the ledger repeats the batch
-    except DatabaseError:
-        logger.exception("what was crossed cannot be told: %s", crossings)
+    outbox.tell_beside(told, "what was crossed", logger)
 
 
 def _event(crossing: Crossing) -> events.Event:

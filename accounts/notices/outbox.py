@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 
 from accounts.models import Notification
 from accounts.notices.events import Event
@@ -45,6 +45,19 @@ def tell(events: Sequence[Event]) -> None:
     with transaction.atomic():
         Notification.objects.bulk_create(rows, ignore_conflicts=True)
         transaction.on_commit(wake, robust=True)
+
+
+def tell_beside(events: Sequence[Event], what: str, log: logging.Logger) -> None:
+    """Write `events` as `tell` does, or `log` that `what` cannot be told: the books go on without it.
+
+    Raises what is the connection's fault: the ledger repeats the batch.
+    """
+    try:
+        tell(events)
+    except (OperationalError, InterfaceError):
+        raise
+    except DatabaseError:
+        log.exception("%s cannot be told: %s", what, events)
 
 
 def wake() -> None:
